@@ -1,0 +1,141 @@
+//! Records to bytes and back: Avro single-object encoding out; single-object, Confluent framing and JSON in.
+//!
+//! Invariant: only writer schemas that are compiled in are ever read, so hostile bytes meet a bounded decoder: no
+//! recursion, no unknown types, allocation capped at [`MAX_ALLOCATION`].
+
+use std::sync::LazyLock;
+
+use apache_avro::{Schema, rabin::Rabin, reader::datum::GenericDatumReader, writer::datum::GenericDatumWriter};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{AggregateFrame, Alert, Anomaly, Expectation, Layout, MetricFrame};
+
+/// The most that one array or string of a decoded record may take, bytes.
+pub const MAX_ALLOCATION: usize = 8 << 20;
+
+const SINGLE_OBJECT: [u8; 2] = [0xC3, 0x01];
+
+/// What stood in front of the datum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// `C3 01` and the little-endian CRC-64-AVRO fingerprint of the writer schema.
+    SingleObject,
+    /// `00` and the big-endian id a schema registry gave the writer schema.
+    Confluent { schema_id: u32 },
+    /// A JSON object of the record's shape.
+    Json,
+}
+
+/// Why bytes are not a record. Each is a dead letter; none is worth a retry.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("read framing: neither single-object, Confluent nor JSON (first byte {0:?})")]
+    UnknownFraming(Option<u8>),
+    #[error("read framing: writer schema {0:016x} is not known")]
+    UnknownSchema(u64),
+    #[error("read avro datum: {0}")]
+    Avro(String),
+    #[error("read avro datum: {0} bytes left over")]
+    Trailing(usize),
+    #[error("read json: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// A parsed schema with what is derived from it.
+#[derive(Debug)]
+pub struct KnownSchema {
+    schema: Schema,
+    fingerprint: [u8; 8],
+}
+
+impl KnownSchema {
+    /// # Panics
+    /// When a schema that is compiled in does not parse: every test run would show it.
+    #[expect(clippy::expect_used, reason = "the schemas are compiled in and parsed by every test")]
+    fn compiled_in(text: &str) -> Self {
+        apache_avro::util::max_allocation_bytes(MAX_ALLOCATION);
+        let schema = Schema::parse_str(text).expect("parse compiled-in schema");
+        let fingerprint = schema.fingerprint::<Rabin>();
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&fingerprint.bytes);
+        Self { schema, fingerprint: bytes }
+    }
+
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+}
+
+/// A record type of one topic.
+pub trait AvroRecord: Serialize + DeserializeOwned {
+    /// The schema we write.
+    fn known_schema() -> &'static KnownSchema;
+}
+
+macro_rules! avro_record {
+    ($record:ty, $file:literal) => {
+        impl AvroRecord for $record {
+            fn known_schema() -> &'static KnownSchema {
+                static SCHEMA: LazyLock<KnownSchema> =
+                    LazyLock::new(|| KnownSchema::compiled_in(include_str!(concat!("../avro/", $file))));
+                &SCHEMA
+            }
+        }
+    };
+}
+
+avro_record!(MetricFrame, "metric_frame.avsc");
+avro_record!(Layout, "layout.avsc");
+avro_record!(AggregateFrame, "aggregate_frame.avsc");
+avro_record!(Expectation, "expectation.avsc");
+avro_record!(Anomaly, "anomaly.avsc");
+avro_record!(Alert, "alert.avsc");
+
+/// The record in single-object encoding.
+pub fn encode<T: AvroRecord>(record: &T) -> Result<Vec<u8>, apache_avro::Error> {
+    let known = T::known_schema();
+    let mut bytes = Vec::with_capacity(512);
+    bytes.extend_from_slice(&SINGLE_OBJECT);
+    bytes.extend_from_slice(&known.fingerprint);
+    let writer = GenericDatumWriter::builder(&known.schema).human_readable(false).build()?;
+    writer.write_ser(&mut bytes, record)?;
+    Ok(bytes)
+}
+
+/// A record in any framing we know, and which it was. JSON is recognised by its first byte.
+pub fn decode<T: AvroRecord>(bytes: &[u8]) -> Result<(T, Framing), DecodeError> {
+    match bytes {
+        [0xC3, 0x01, rest @ ..] if rest.len() >= 8 => {
+            let (fingerprint, datum) = rest.split_at(8);
+            let known = T::known_schema();
+            if fingerprint != known.fingerprint {
+                let mut id = [0; 8];
+                id.copy_from_slice(fingerprint);
+                return Err(DecodeError::UnknownSchema(u64::from_le_bytes(id)));
+            }
+            Ok((read_datum(known, datum)?, Framing::SingleObject))
+        }
+        [0, a, b, c, d, datum @ ..] => {
+            let schema_id = u32::from_be_bytes([*a, *b, *c, *d]);
+            Ok((read_datum(T::known_schema(), datum)?, Framing::Confluent { schema_id }))
+        }
+        [b'{' | b' ' | b'\n' | b'\r' | b'\t', ..] => Ok((decode_json(bytes)?, Framing::Json)),
+        _ => Err(DecodeError::UnknownFraming(bytes.first().copied())),
+    }
+}
+
+/// A record from its JSON form: the same field names, times in milliseconds, absent values `null`.
+pub fn decode_json<T: AvroRecord>(bytes: &[u8]) -> Result<T, DecodeError> {
+    Ok(serde_json::from_slice(bytes)?)
+}
+
+fn read_datum<T: AvroRecord>(known: &KnownSchema, datum: &[u8]) -> Result<T, DecodeError> {
+    let error = |e: apache_avro::Error| DecodeError::Avro(e.to_string());
+    let reader = GenericDatumReader::builder(&known.schema).human_readable(false).build().map_err(error)?;
+    let mut rest = datum;
+    let record = reader.read_deser(&mut rest).map_err(error)?;
+    if rest.is_empty() { Ok(record) } else { Err(DecodeError::Trailing(rest.len())) }
+}
+
+#[cfg(test)]
+mod tests;
