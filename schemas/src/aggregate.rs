@@ -67,8 +67,18 @@ impl AggregateFrame {
     /// Whether every column is as long as the layout and no series is empty.
     pub fn is_consistent(&self) -> bool {
         let n = self.layout.len();
-        [self.sum.len(), self.min.len(), self.max.len(), self.first.len(), self.last.len(), self.m2.len()].iter().all(|&l| l == n)
-            && [self.count.len(), self.first_at.len(), self.last_at.len(), self.increase.len(), self.resets.len()].iter().all(|&l| l == n)
+        [self.sum.len(), self.min.len(), self.max.len(), self.first.len(), self.last.len(), self.m2.len()]
+            .iter()
+            .all(|&l| l == n)
+            && [
+                self.count.len(),
+                self.first_at.len(),
+                self.last_at.len(),
+                self.increase.len(),
+                self.resets.len(),
+            ]
+            .iter()
+            .all(|&l| l == n)
             && self.window_ms > 0
             && self.window_start.rem_euclid(self.window_ms) == 0
             && self.count.iter().all(|&c| c > 0)

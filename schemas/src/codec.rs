@@ -5,7 +5,9 @@
 
 use std::sync::LazyLock;
 
-use apache_avro::{Schema, rabin::Rabin, reader::datum::GenericDatumReader, writer::datum::GenericDatumWriter};
+use apache_avro::{
+    Schema, rabin::Rabin, reader::datum::GenericDatumReader, writer::datum::GenericDatumWriter,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{AggregateFrame, Alert, Anomaly, Expectation, Layout, MetricFrame};

@@ -27,7 +27,10 @@ impl TopicSpec {
     pub fn config(&self) -> Vec<(&'static str, String)> {
         let mut config = match self.cleanup {
             Cleanup::DeleteAfterHours(hours) => {
-                vec![("cleanup.policy", "delete".to_owned()), ("retention.ms", (hours * 3_600_000).to_string())]
+                vec![
+                    ("cleanup.policy", "delete".to_owned()),
+                    ("retention.ms", (hours * 3_600_000).to_string()),
+                ]
             }
             Cleanup::Compact => vec![("cleanup.policy", "compact".to_owned())],
         };
@@ -157,7 +160,8 @@ mod tests {
     #[test]
     fn only_the_raw_topic_is_stamped_by_the_broker() {
         let topics = Topics::new("x.");
-        let stamped: Vec<_> = topics.all(1).into_iter().filter(|t| t.log_append_time).map(|t| t.name).collect();
+        let stamped: Vec<_> =
+            topics.all(1).into_iter().filter(|t| t.log_append_time).map(|t| t.name).collect();
         assert_eq!(stamped, ["x.metrics.raw"]);
     }
 }

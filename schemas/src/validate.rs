@@ -90,7 +90,11 @@ pub fn check_metric_name(name: &str, limits: &Limits) -> Result<(), Reason> {
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'.' | b'-' | b'/');
     match name.as_bytes() {
-        [first, rest @ ..] if !first.is_ascii_digit() && allowed(*first) && rest.iter().all(|&b| allowed(b)) => Ok(()),
+        [first, rest @ ..]
+            if !first.is_ascii_digit() && allowed(*first) && rest.iter().all(|&b| allowed(b)) =>
+        {
+            Ok(())
+        }
         _ => Err(Reason::BadMetricName),
     }
 }

@@ -38,13 +38,17 @@ fn a_frame_survives_each_framing() {
         let (read, seen) = decode::<MetricFrame>(&bytes).unwrap();
         assert_eq!(seen, framing);
         assert_eq!(bits(&read.values), bits(&original.values), "{framing:?}");
-        assert_eq!(MetricFrame { values: vec![], ..read }, MetricFrame { values: vec![], ..original.clone() });
+        assert_eq!(
+            MetricFrame { values: vec![], ..read },
+            MetricFrame { values: vec![], ..original.clone() }
+        );
     }
 }
 
 #[test]
 fn json_needs_only_what_cannot_be_guessed() {
-    let text = br#"{"server": "a", "collected_at": 1795000000000, "layout": [{"metric": "m"}], "values": [1]}"#;
+    let text =
+        br#"{"server": "a", "collected_at": 1795000000000, "layout": [{"metric": "m"}], "values": [1]}"#;
     let (read, _) = decode::<MetricFrame>(text).unwrap();
     assert_eq!((read.sequence, read.layout_id, read.layout[0].kind), (0, 0, SeriesKind::Gauge));
 }

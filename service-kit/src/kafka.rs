@@ -1,0 +1,253 @@
+//! Kafka clients the way every service wants them.
+//!
+//! Producers: idempotent, `acks=all`, lz4, the Java clients' partitioner. Consumers: `read_committed`, classic group
+//! protocol, no auto commit, no fetch stalls. Librdkafka's own log lines become ours, an outage a WARN and not an ERROR.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+use rdkafka::{
+    ClientConfig, ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::ConsumerContext,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, OwnedHeaders},
+};
+use tidewatch_schemas::{Reason, Topics, headers};
+
+use crate::Secret;
+
+mod group;
+mod topics;
+
+pub use group::{Group, GroupChange, Polled, Start};
+pub use topics::{CreateError, TopicState, check_topics, create_topics};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Security {
+    #[default]
+    Plaintext,
+    Ssl,
+    SaslPlaintext,
+    SaslSsl,
+}
+
+impl Security {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::Ssl => "ssl",
+            Self::SaslPlaintext => "sasl_plaintext",
+            Self::SaslSsl => "sasl_ssl",
+        }
+    }
+}
+
+/// How to reach Kafka; the same flags in every service.
+#[derive(Debug, Clone, Args)]
+pub struct KafkaConfig {
+    /// Kafka brokers to start from, comma-separated
+    #[arg(
+        long,
+        env = "TIDEWATCH_KAFKA_BROKERS",
+        default_value = "127.0.0.1:29092",
+        value_name = "HOST:PORT,.."
+    )]
+    pub kafka_brokers: String,
+    /// What every topic and consumer group name begins with
+    #[arg(long, env = "TIDEWATCH_TOPIC_PREFIX", default_value = "tidewatch.", value_name = "PREFIX")]
+    pub topic_prefix: String,
+    /// How connections to Kafka are protected
+    #[arg(long, env = "TIDEWATCH_KAFKA_SECURITY", default_value = "plaintext", value_enum)]
+    pub kafka_security: Security,
+    /// PEM file of the authority that signed the brokers' certificates
+    #[arg(long, env = "TIDEWATCH_KAFKA_CA", value_name = "FILE")]
+    pub kafka_ca: Option<PathBuf>,
+    /// SASL mechanism
+    #[arg(
+        long,
+        env = "TIDEWATCH_KAFKA_SASL_MECHANISM",
+        default_value = "SCRAM-SHA-512",
+        value_name = "NAME"
+    )]
+    pub kafka_sasl_mechanism: String,
+    /// SASL user
+    #[arg(long, env = "TIDEWATCH_KAFKA_USERNAME", value_name = "NAME")]
+    pub kafka_username: Option<String>,
+    /// SASL password
+    #[arg(long, env = "TIDEWATCH_KAFKA_PASSWORD", value_name = "SECRET", hide_env_values = true)]
+    pub kafka_password: Option<Secret>,
+}
+
+impl KafkaConfig {
+    pub fn topics(&self) -> Topics {
+        Topics::new(&self.topic_prefix)
+    }
+
+    /// A consumer group's name under our prefix: `tidewatch.sink`.
+    pub fn group(&self, service: &str) -> String {
+        format!("{}{service}", self.topic_prefix)
+    }
+
+    /// What all clients share.
+    pub fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.kafka_brokers)
+            .set("security.protocol", self.kafka_security.as_str())
+            .set("reconnect.backoff.ms", "100")
+            .set("reconnect.backoff.max.ms", "2000")
+            .set("socket.keepalive.enable", "true")
+            .set("log.connection.close", "false")
+            .set_log_level(RDKafkaLogLevel::Warning);
+        if let Some(ca) = &self.kafka_ca {
+            config.set("ssl.ca.location", ca.display().to_string());
+        }
+        if matches!(self.kafka_security, Security::SaslPlaintext | Security::SaslSsl) {
+            config.set("sasl.mechanism", &self.kafka_sasl_mechanism);
+            if let Some(user) = &self.kafka_username {
+                config.set("sasl.username", user);
+            }
+            if let Some(password) = &self.kafka_password {
+                config.set("sasl.password", password.reveal());
+            }
+        }
+        config
+    }
+
+    /// An idempotent producer; an acknowledged record is on all in-sync replicas.
+    pub fn producer(&self) -> ClientConfig {
+        let mut config = self.client();
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("compression.type", "lz4")
+            .set("linger.ms", "10")
+            .set("batch.size", "1000000")
+            // the same partition for a key as every Java client chooses
+            .set("partitioner", "murmur2_random")
+            .set("delivery.timeout.ms", "20000")
+            .set("queue.buffering.max.messages", "200000")
+            .set("queue.buffering.max.kbytes", "131072");
+        config
+    }
+
+    /// A transactional producer. After any unclear commit or abort: drop it, make a new one, read what is committed.
+    pub fn transactional(&self, transactional_id: &str) -> ClientConfig {
+        let mut config = self.producer();
+        config
+            .set("transactional.id", transactional_id)
+            // an orphan stalls read_committed readers for this long
+            .set("transaction.timeout.ms", "15000")
+            .set("delivery.timeout.ms", "10000")
+            .set("linger.ms", "5");
+        config
+    }
+
+    /// A consumer that sees committed records only and commits nothing by itself.
+    pub fn consumer(&self, group: &str) -> ClientConfig {
+        let mut config = self.client();
+        config
+            .set("group.id", group)
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("enable.partition.eof", "false")
+            .set("session.timeout.ms", "10000")
+            .set("heartbeat.interval.ms", "1000")
+            .set("max.poll.interval.ms", "120000")
+            .set("partition.assignment.strategy", "range")
+            // the default of a second stalls fetching whenever the queue was full
+            .set("fetch.queue.backoff.ms", "10")
+            .set("fetch.wait.max.ms", "100")
+            .set("queued.min.messages", "100000")
+            .set("queued.max.messages.kbytes", "65536");
+        config
+    }
+}
+
+/// Client context whose log lines go through `tracing`: an outage of the broker is a surprise we recover from.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Context;
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        log(level, fac, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log_error(&error, reason);
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// A log line of librdkafka.
+pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error
+        | RDKafkaLogLevel::Warning => tracing::warn!(facility, message, "kafka client"),
+        _ => tracing::debug!(facility, message, "kafka client"),
+    }
+}
+
+/// A client-wide error of librdkafka: all but fatal ones heal by themselves.
+pub fn log_error(error: &KafkaError, reason: &str) {
+    tracing::warn!(%error, reason, "kafka client");
+}
+
+/// Whether trying the same again later can help.
+pub fn is_retriable(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::AllBrokersDown
+                | Code::BrokerTransportFailure
+                | Code::OperationTimedOut
+                | Code::RequestTimedOut
+                | Code::MessageTimedOut
+                | Code::NotCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::CoordinatorLoadInProgress
+                | Code::NotEnoughReplicas
+                | Code::NotEnoughReplicasAfterAppend
+                | Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::NetworkException
+                | Code::QueueFull
+        )
+    )
+}
+
+/// Where a record came from, for its dead letter.
+#[derive(Debug, Clone)]
+pub struct Source<'a> {
+    pub topic: &'a str,
+    pub partition: i32,
+    pub offset: i64,
+}
+
+/// Headers of a dead letter, in Kafka Connect's names; the record's bytes stay as they were.
+pub fn dead_letter_headers(stage: &str, source: &Source<'_>, reason: Reason, message: &str) -> OwnedHeaders {
+    let (partition, offset) = (source.partition.to_string(), source.offset.to_string());
+    [
+        (headers::DEAD_LETTER_TOPIC, source.topic),
+        (headers::DEAD_LETTER_PARTITION, partition.as_str()),
+        (headers::DEAD_LETTER_OFFSET, offset.as_str()),
+        (headers::DEAD_LETTER_STAGE, stage),
+        (headers::DEAD_LETTER_CLASS, reason.code()),
+        (headers::DEAD_LETTER_MESSAGE, message),
+    ]
+    .into_iter()
+    .fold(OwnedHeaders::new_with_capacity(6), |all, (key, value)| {
+        all.insert(Header { key, value: Some(value) })
+    })
+}
+
+/// How long a metadata or committed-offset request may take.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

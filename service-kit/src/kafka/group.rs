@@ -1,0 +1,209 @@
+//! A member of a consumer group that decides itself where each of its partitions starts.
+//!
+//! The start is asked for inside the rebalance callback, before the first record of the assignment is fetched: the
+//! window protocol starts at its low water, the sink where PostgreSQL says. Everything is seen from one polling thread,
+//! in order: `Assigned` before the first record of a partition, `Revoked` after its last.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientContext, Message, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    message::BorrowedMessage,
+    types::RDKafkaRespErr,
+};
+
+use super::{KafkaConfig, REQUEST_TIMEOUT, log, log_error};
+
+/// Where a newly assigned partition starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    pub topic: String,
+    pub partition: i32,
+    /// The group's committed offset and its metadata.
+    pub committed: Option<(i64, String)>,
+    /// Where to read from: `None` = the topic's beginning. Preset to the committed offset.
+    pub offset: Option<i64>,
+}
+
+/// What a poll brings. The changes came before the message: act on them first.
+#[derive(Default)]
+pub struct Polled<'a> {
+    pub changes: Vec<GroupChange>,
+    pub message: Option<BorrowedMessage<'a>>,
+}
+
+impl fmt::Debug for Polled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = self.message.as_ref().map(|m| (m.topic(), m.partition(), m.offset()));
+        f.debug_struct("Polled").field("changes", &self.changes).field("message", &message).finish()
+    }
+}
+
+/// Partitions that came or went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupChange {
+    Assigned(Vec<Start>),
+    Revoked(Vec<(String, i32)>),
+}
+
+/// Sets each start's offset, or says why it can't; runs on the polling thread, may block for some seconds.
+type Starter = dyn Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync;
+
+/// The consumer's context: turns the callbacks into changes.
+pub struct GroupContext {
+    changes: Arc<Mutex<VecDeque<KafkaResult<GroupChange>>>>,
+    starter: Box<Starter>,
+}
+
+impl fmt::Debug for GroupContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupContext").finish_non_exhaustive()
+    }
+}
+
+impl ClientContext for GroupContext {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        log(level, fac, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log_error(&error, reason);
+    }
+}
+
+impl GroupContext {
+    fn push(&self, change: KafkaResult<GroupChange>) {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
+    }
+
+    fn starts(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) -> KafkaResult<Vec<Start>> {
+        let mut starts = committed(consumer, list)?;
+        (self.starter)(&mut starts)?;
+        Ok(starts)
+    }
+}
+
+/// The committed offsets; an offset of a transaction not yet decided is waited for.
+fn committed(consumer: &BaseConsumer<GroupContext>, list: &TopicPartitionList) -> KafkaResult<Vec<Start>> {
+    let deadline = std::time::Instant::now() + 3 * REQUEST_TIMEOUT;
+    loop {
+        let result = consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT).and_then(|found| {
+            found
+                .elements()
+                .iter()
+                .try_for_each(rdkafka::topic_partition_list::TopicPartitionListElem::error)?;
+            Ok(found)
+        });
+        match result {
+            Ok(found) => return Ok(found.elements().iter().map(start).collect()),
+            Err(error) if std::time::Instant::now() < deadline => {
+                tracing::debug!(%error, "read committed offsets again");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn start(element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>) -> Start {
+    let committed = match element.offset() {
+        Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
+        _ => None,
+    };
+    let offset = committed.as_ref().map(|(offset, _)| *offset);
+    Start { topic: element.topic().to_owned(), partition: element.partition(), committed, offset }
+}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            let result = self.starts(consumer, list).and_then(|starts| {
+                let mut from = TopicPartitionList::with_capacity(starts.len());
+                for start in &starts {
+                    let offset = start.offset.map_or(Offset::Beginning, Offset::Offset);
+                    from.add_partition_offset(&start.topic, start.partition, offset)?;
+                }
+                consumer.assign(&from)?;
+                Ok(starts)
+            });
+            self.push(result.map(GroupChange::Assigned));
+        } else {
+            let gone = list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
+            let left = consumer.unassign();
+            self.push(Ok(GroupChange::Revoked(gone)));
+            if let Err(error) = left {
+                self.push(Err(error));
+            }
+        }
+    }
+}
+
+/// One member of a group, polled from one thread.
+pub struct Group {
+    consumer: BaseConsumer<GroupContext>,
+    changes: Arc<Mutex<VecDeque<KafkaResult<GroupChange>>>>,
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").finish_non_exhaustive()
+    }
+}
+
+impl Group {
+    /// Joins. `starter` sets where each new partition starts; its error ends the membership with that error.
+    pub fn join(
+        config: &KafkaConfig,
+        group: &str,
+        topics: &[&str],
+        starter: impl Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync + 'static,
+    ) -> KafkaResult<Self> {
+        let changes = Arc::<Mutex<VecDeque<KafkaResult<GroupChange>>>>::default();
+        let context = GroupContext { changes: Arc::clone(&changes), starter: Box::new(starter) };
+        let consumer: BaseConsumer<GroupContext> = config.consumer(group).create_with_context(context)?;
+        consumer.subscribe(topics)?;
+        Ok(Self { consumer, changes })
+    }
+
+    /// The next message, and what changed before it. Errors that heal by themselves (a broker away) are passed over; what
+    /// is returned means that this membership is over and a new one has to be made.
+    pub fn poll(&self, timeout: Duration) -> KafkaResult<Polled<'_>> {
+        // the rebalance callbacks run inside this call, before the message it returns was fetched
+        let message = match self.consumer.poll(timeout) {
+            Some(Ok(message)) => Some(message),
+            Some(Err(KafkaError::MessageConsumption(code))) if !ends_membership(code) => {
+                tracing::debug!(%code, "poll kafka");
+                None
+            }
+            Some(Err(error)) => return Err(error),
+            None => None,
+        };
+        let changes = std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Polled { changes: changes.into_iter().collect::<KafkaResult<_>>()?, message })
+    }
+
+    /// The consumer itself: group metadata, watermarks, pause and resume, commits.
+    pub fn consumer(&self) -> &BaseConsumer<GroupContext> {
+        &self.consumer
+    }
+}
+
+fn ends_membership(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::Fatal
+            | Code::FencedInstanceId
+            | Code::GroupAuthorizationFailed
+            | Code::TopicAuthorizationFailed
+            | Code::SaslAuthenticationFailed
+    )
+}

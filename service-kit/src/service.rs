@@ -1,0 +1,133 @@
+//! From `main` to `run` and back: the same way for every service.
+//!
+//! Settings (bad: one sentence, exit 64, nothing bound) > logs > admin listener > `run` > drain with a timeout.
+
+use std::{future::Future, process::ExitCode};
+
+use clap::{Args, Command, error::ErrorKind};
+use tokio::net::TcpListener;
+
+use crate::{
+    Health, Metrics, Shutdown, admin,
+    config::{self, ConfigError, EXIT_CONFIG},
+    telemetry,
+};
+
+/// The version every binary reports.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What a service is given besides its settings; one for each process.
+#[derive(Debug, Clone, Default)]
+pub struct Deps {
+    pub metrics: Metrics,
+    pub health: Health,
+}
+
+/// The body of a service's `main`.
+pub fn main<C, F, E>(command: Command, run: impl FnOnce(C, Deps, Shutdown) -> F) -> ExitCode
+where
+    C: Args + std::fmt::Debug,
+    F: Future<Output = Result<(), E>>,
+    E: std::error::Error,
+{
+    let (common, config) = match config::parse::<C>(command, std::env::args_os().skip(1)) {
+        Ok(parsed) => parsed,
+        Err(error) => return refuse(&error),
+    };
+    if common.check_config {
+        return ExitCode::SUCCESS;
+    }
+    telemetry::init(common.log_format, &common.log);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "start runtime");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(async {
+        let shutdown = Shutdown::new();
+        if let Err(error) = shutdown.on_signals() {
+            tracing::error!(%error, "listen for signals");
+            return ExitCode::FAILURE;
+        }
+        let listener = match TcpListener::bind(common.admin_listen).await {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(address = %common.admin_listen, %error, "bind admin address");
+                return ExitCode::from(EXIT_CONFIG);
+            }
+        };
+        let deps = Deps::default();
+        tracing::info!(version = VERSION, admin = %listener.local_addr().unwrap_or(common.admin_listen), "service starts");
+        tokio::spawn(admin::serve(listener, deps.clone(), shutdown.clone()));
+        drain(run(config, deps, shutdown.clone()), shutdown, common.drain_timeout).await
+    });
+    // a thread stuck in a client library must not keep a stopped process alive
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    code
+}
+
+/// Runs to the end; after the wish to stop, for `timeout` at most.
+async fn drain<E: std::error::Error>(
+    run: impl Future<Output = Result<(), E>>,
+    shutdown: Shutdown,
+    timeout: std::time::Duration,
+) -> ExitCode {
+    let late = async {
+        shutdown.wait().await;
+        tokio::time::sleep(timeout).await;
+    };
+    tokio::select! {
+        result = run => match result {
+            Ok(()) => {
+                tracing::info!("service stopped");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "service failed");
+                ExitCode::FAILURE
+            }
+        },
+        () = late => {
+            tracing::warn!(?timeout, "drain takes too long, stop anyway");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says what is wrong with the settings, on standard error, and gives the exit code.
+#[expect(clippy::print_stderr, reason = "logs are not started before the settings are good")]
+pub fn refuse(error: &ConfigError) -> ExitCode {
+    match error {
+        ConfigError::Clap(error)
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
+        {
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ConfigError::Clap(error) => {
+            let _ = error.print();
+            ExitCode::from(EXIT_CONFIG)
+        }
+        other => {
+            eprintln!("{other}");
+            ExitCode::from(EXIT_CONFIG)
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = cause.source();
+    }
+    text
+}
