@@ -35,6 +35,9 @@ pub struct Breaker {
     probing: Arc<AtomicBool>,
 }
 
+/// The shortest that failsafe allows.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
 const CLOSED: i64 = 0;
 const HALF_OPEN: i64 = 1;
 const OPEN: i64 = 2;
@@ -78,12 +81,11 @@ pub fn gauges(metrics: &crate::Metrics) -> IntGaugeVec {
 }
 
 impl Breaker {
-    /// Opens after `failures` failed calls in a row; tries again after 0.5 s, then up to `longest`.
+    /// Opens after `failures` failed calls in a row; tries again after a second, then after up to `longest`.
     pub fn new(gauges: &IntGaugeVec, service: &str, peer: &str, failures: u32, longest: Duration) -> Self {
         let gauge = gauges.with_label_values(&[service, peer]);
         let state = State { now: Arc::new(AtomicI64::new(CLOSED)), gauge, peer: peer.into() };
-        let pauses =
-            backoff::exponential(Duration::from_millis(500), longest.max(Duration::from_millis(500)));
+        let pauses = backoff::exponential(FIRST_PAUSE, longest.max(FIRST_PAUSE));
         let policy = failure_policy::consecutive_failures(failures, pauses);
         let machine = Config::new().failure_policy(policy).instrument(state.clone()).build();
         Self { machine, state, probing: Arc::default() }
@@ -177,7 +179,7 @@ mod tests {
         }
         assert!(breaker.is_open());
         assert!(matches!(fail(&breaker).await, Err(BreakerError::Open)));
-        // the first pause is at most 0.5 s
+        // the first pause is a second
         let mut good = breaker.call(async { Ok::<_, ()>(1) }).await;
         for _ in 0..100 {
             if good.is_ok() {
