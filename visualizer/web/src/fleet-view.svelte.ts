@@ -1,0 +1,118 @@
+/**
+ * The fleet page's knowledge. In: the fleet call now and then, live `server` events in between. Out: rows, worst first.
+ * Keeps: a row's place changes only with its status or alerts, never with a value; an unknown server makes it ask again.
+ */
+import type { Fleet, FleetServer } from './api';
+import { app } from './app.svelte';
+import { Live } from './live';
+import { Loader } from './loader.svelte';
+import { worstFirst } from './status';
+import { HOUR, last, MINUTE } from './time';
+import { rangeOf } from './zoom';
+
+interface ServerEvent {
+  id: number;
+  name: string;
+  last_seen: number;
+  cpu: number | null;
+  memory: number | null;
+  network: number | null;
+  disk: { mountpoint: string; last: number } | null;
+}
+
+const USUAL = last(2 * HOUR);
+const YOUNG = last(15 * MINUTE);
+
+export class FleetView {
+  readonly loader = new Loader<Fleet>(
+    (signal) => app.api.fleet({ from: app.range.from, to: app.range.to }, signal),
+    (fleet) => this.loaded(fleet),
+  );
+  rows = $state.raw<FleetServer[]>([]);
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private live: Live | null = null;
+  private soon = false;
+
+  open(): () => void {
+    app.dataAt = null;
+    this.live = new Live({
+      url: '/api/v1/live',
+      events: ['hello', 'server', 'alert', 'beat'],
+      onEvent: (type, data) => this.event(type, data),
+      onGap: () => void this.load(),
+      onState: (s) => (app.live = s),
+      onFailure: () => void app.who(),
+    });
+    return () => {
+      this.live?.close();
+      this.loader.stop();
+      clearTimeout(this.timer);
+    };
+  }
+
+  async load(): Promise<void> {
+    clearTimeout(this.timer);
+    await this.loader.load();
+    this.timer = setTimeout(() => void this.load(), this.pause());
+    this.live?.now();
+  }
+
+  /** An empty or young fleet changes by the window; a settled one by the width of a sparkline's sample. */
+  private pause(): number {
+    const fleet = this.loader.data;
+    if (!fleet || fleet.servers.length === 0) return 5_000;
+    return Math.min(60_000, Math.max(10_000, fleet.step));
+  }
+
+  private loaded(fleet: Fleet): void {
+    this.rows = worstFirst(fleet.servers);
+    this.seen(Math.max(0, ...fleet.servers.map((s) => s.last_seen)));
+    // in a fleet that has just begun, two hours of sparkline would be one dot
+    const young = fleet.servers.length > 0 && fleet.servers.every((s) => s.heartbeat.slice(0, -1).every((b) => b === 'none'));
+    const wanted = young ? YOUNG : USUAL;
+    if (rangeOf(app.search) === null && app.fallback.from !== wanted.from) app.fallback = wanted;
+  }
+
+  private event(type: string, data: unknown): void {
+    if (type === 'server') this.server(data as ServerEvent);
+    else if (type === 'alert') this.ask();
+    else app.heard((data as { now: number }).now);
+  }
+
+  private server(e: ServerEvent): void {
+    this.seen(e.last_seen);
+    const i = this.rows.findIndex((r) => r.id === e.id);
+    if (i < 0) {
+      this.ask();
+      return;
+    }
+    const row = this.rows[i];
+    if (row.status === 'silent') this.ask();
+    const rows = this.rows.slice();
+    rows[i] = {
+      ...row,
+      last_seen: e.last_seen,
+      cpu: { ...row.cpu, last: e.cpu },
+      memory: { ...row.memory, last: e.memory },
+      network: { ...row.network, last: e.network },
+      disk: e.disk ?? row.disk,
+    };
+    this.rows = rows;
+  }
+
+  /** Ask again in a moment: ten events at once are one question. */
+  private ask(): void {
+    if (this.soon) return;
+    this.soon = true;
+    setTimeout(() => {
+      this.soon = false;
+      void this.load();
+    }, 800);
+  }
+
+  private seen(ms: number): void {
+    if (ms > (app.dataAt ?? 0)) app.dataAt = ms;
+  }
+}
+
+export { USUAL as FLEET_RANGE };
