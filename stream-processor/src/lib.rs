@@ -1,1 +1,4 @@
-//! stream-processor
+//! Windows over Kafka, exactly once.
+pub mod commit;
+mod aggregate;
+pub mod window;
