@@ -12,6 +12,7 @@ use rdkafka::{
     consumer::ConsumerContext,
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
+    producer::{DeliveryResult, ProducerContext},
 };
 use tidewatch_schemas::{Reason, Topics, headers};
 
@@ -162,7 +163,9 @@ impl KafkaConfig {
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.wait.max.ms", "100")
             .set("queued.min.messages", "100000")
-            .set("queued.max.messages.kbytes", "65536");
+            .set("queued.max.messages.kbytes", "65536")
+            // where the lag metrics come from
+            .set("statistics.interval.ms", "5000");
         config
     }
 }
@@ -182,6 +185,13 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {}
+
+/// For producers whose deliveries are told otherwise: a transaction's by its commit.
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
 
 /// A log line of librdkafka.
 pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {

@@ -111,7 +111,8 @@ impl Columns {
 
     /// The record of this window; `series` by slot.
     pub(crate) fn frame(&self, server: &str, series: &[Series], identity: Identity) -> AggregateFrame {
-        let filled: Vec<(&Series, &Cell)> = series.iter().zip(&self.cells).filter(|(_, cell)| cell.count > 0).collect();
+        let filled: Vec<(&Series, &Cell)> =
+            series.iter().zip(&self.cells).filter(|(_, cell)| cell.count > 0).collect();
         let column = |value: fn(&Cell) -> f64| filled.iter().map(|(_, cell)| value(cell)).collect();
         let counter = |series: &Series| series.kind == SeriesKind::Counter;
         AggregateFrame {
@@ -142,10 +143,16 @@ mod tests {
 
     fn frame(kind: SeriesKind, samples: &[(i32, f64)]) -> AggregateFrame {
         let mut columns = Columns::default();
-        samples.iter().for_each(|&(at, value)| columns.add(0, at, value));
+        for &(at, value) in samples {
+            columns.add(0, at, value);
+        }
         let series = [Series { kind, ..Series::gauge("m", "") }];
         let origin = Origin { partition: 0, offset: 0 };
-        columns.frame("a", &series, Identity { window_start: 0, window_ms: 10_000, kind: AggregateKind::Final, origin })
+        columns.frame(
+            "a",
+            &series,
+            Identity { window_start: 0, window_ms: 10_000, kind: AggregateKind::Final, origin },
+        )
     }
 
     #[test]

@@ -36,7 +36,9 @@ impl Committed {
     pub fn metadata(&self) -> String {
         let s = &self.settings;
         let mut bytes = vec![VERSION];
-        for number in [self.low_water, self.clock_at_low, self.floor_at_low, s.grace_ms, s.idle_ms, s.lateness_ms] {
+        for number in
+            [self.low_water, self.clock_at_low, self.floor_at_low, s.grace_ms, s.idle_ms, s.lateness_ms]
+        {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.extend_from_slice(&s.max_series.to_le_bytes());

@@ -36,7 +36,13 @@ pub struct WindowSettings {
 
 impl Default for WindowSettings {
     fn default() -> Self {
-        Self { tiers_ms: vec![10_000, 60_000], grace_ms: 2_000, idle_ms: 15_000, lateness_ms: 120_000, max_series: 20_000 }
+        Self {
+            tiers_ms: vec![10_000, 60_000],
+            grace_ms: 2_000,
+            idle_ms: 15_000,
+            lateness_ms: 120_000,
+            max_series: 20_000,
+        }
     }
 }
 
@@ -237,7 +243,8 @@ impl PartitionWindows {
         }
         self.change_settings();
         let low = self.beginnings.values().min_by_key(|beginning| beginning.offset);
-        let low = low.copied().unwrap_or(Beginning { offset: self.position, clock: self.clock, floor: self.floor });
+        let low =
+            low.copied().unwrap_or(Beginning { offset: self.position, clock: self.clock, floor: self.floor });
         self.high_water = self.position;
         Some(Cut {
             windows: std::mem::take(&mut self.closed),
@@ -252,7 +259,7 @@ impl PartitionWindows {
     }
 
     fn take(&mut self, here: Beginning, append_time: i64, frame: &MetricFrame) -> Verdict {
-        if let Err(refusal) = self.check(append_time, frame) {
+        if let Err(refusal) = check(append_time, frame) {
             return Verdict::Refused(refusal);
         }
         if window_end(frame.collected_at, self.settings.shortest()) <= self.floor {
@@ -262,30 +269,15 @@ impl PartitionWindows {
         let offset = here.offset;
         let live = offset >= self.high_water;
         let server = self.servers.entry_ref(frame.server.as_str()).or_insert_with(|| Server::new(self.clock));
-        let context = server::Context { settings: &self.settings, limits: &self.limits, partition: self.partition, offset };
+        let context = server::Context {
+            settings: &self.settings,
+            limits: &self.limits,
+            partition: self.partition,
+            offset,
+        };
         // even a frame that turns out to hold nothing good leaves its mark on the span
         self.beginnings.entry(span_end).or_insert(here);
         server.take(&context, span_end, frame, live.then_some(&mut self.closed))
-    }
-
-    fn check(&self, append_time: i64, frame: &MetricFrame) -> Result<(), Refusal> {
-        check_server_name(&frame.server)
-            .map_err(|reason| Refusal::new(reason, format!("server name has to be 1 to {} bytes of readable text", ServerName::MAX_BYTES)))?;
-        check_time(frame.collected_at, append_time).map_err(|reason| {
-            let message = format!("collected_at {} against append time {append_time}", frame.collected_at);
-            Refusal::new(reason, message)
-        })?;
-        if frame.layout_id != 0 && frame.layout.is_empty() {
-            return Err(Refusal::new(Reason::UnknownLayout, format!("layout {} was never announced", frame.layout_id)));
-        }
-        if frame.layout.len() != frame.values.len() {
-            let message = format!("{} values for {} series", frame.values.len(), frame.layout.len());
-            return Err(Refusal::new(Reason::LayoutMismatch, message));
-        }
-        if frame.layout.is_empty() {
-            return Err(Refusal::new(Reason::NoMetrics, "a frame without values"));
-        }
-        Ok(())
     }
 
     /// C = append clock - maximum lateness, rounded down to a window; closes what it passes and forgets it.
@@ -316,8 +308,12 @@ impl PartitionWindows {
         offset: i64,
         mut act: impl FnMut(&mut Server, &server::Context<'_>, Option<&mut Vec<AggregateFrame>>),
     ) {
-        let context =
-            server::Context { settings: &self.settings, limits: &self.limits, partition: self.partition, offset };
+        let context = server::Context {
+            settings: &self.settings,
+            limits: &self.limits,
+            partition: self.partition,
+            offset,
+        };
         let live = offset >= self.high_water;
         let closed = self.closed.len();
         for (name, server) in &mut self.servers {
@@ -327,7 +323,9 @@ impl PartitionWindows {
                 frame.server.clone_from(name);
             }
         }
-        self.closed[closed..].sort_by(|a, b| (&a.server, a.window_ms, a.window_start).cmp(&(&b.server, b.window_ms, b.window_start)));
+        self.closed[closed..].sort_by(|a, b| {
+            (&a.server, a.window_ms, a.window_start).cmp(&(&b.server, b.window_ms, b.window_start))
+        });
     }
 
     /// Settings change at H: what is open goes out as partial windows, which merge with what comes later.
@@ -337,7 +335,12 @@ impl PartitionWindows {
         }
         let Some(next) = self.next_settings.take() else { return };
         let offset = self.high_water - 1;
-        let context = server::Context { settings: &self.settings, limits: &self.limits, partition: self.partition, offset };
+        let context = server::Context {
+            settings: &self.settings,
+            limits: &self.limits,
+            partition: self.partition,
+            offset,
+        };
         let mut partial = Vec::new();
         for (name, server) in &mut self.servers {
             let before = partial.len();
@@ -346,12 +349,42 @@ impl PartitionWindows {
                 frame.server.clone_from(name);
             }
         }
-        partial.sort_by(|a, b| (&a.server, a.window_ms, a.window_start).cmp(&(&b.server, b.window_ms, b.window_start)));
+        partial.sort_by(|a, b| {
+            (&a.server, a.window_ms, a.window_start).cmp(&(&b.server, b.window_ms, b.window_start))
+        });
         self.closed.extend(partial);
         self.servers.clear();
         self.beginnings.clear();
         self.settings = next;
     }
+}
+
+/// What makes a whole frame useless.
+fn check(append_time: i64, frame: &MetricFrame) -> Result<(), Refusal> {
+    check_server_name(&frame.server).map_err(|reason| {
+        Refusal::new(
+            reason,
+            format!("server name has to be 1 to {} bytes of readable text", ServerName::MAX_BYTES),
+        )
+    })?;
+    check_time(frame.collected_at, append_time).map_err(|reason| {
+        let message = format!("collected_at {} against append time {append_time}", frame.collected_at);
+        Refusal::new(reason, message)
+    })?;
+    if frame.layout_id != 0 && frame.layout.is_empty() {
+        return Err(Refusal::new(
+            Reason::UnknownLayout,
+            format!("layout {} was never announced", frame.layout_id),
+        ));
+    }
+    if frame.layout.len() != frame.values.len() {
+        let message = format!("{} values for {} series", frame.values.len(), frame.layout.len());
+        return Err(Refusal::new(Reason::LayoutMismatch, message));
+    }
+    if frame.layout.is_empty() {
+        return Err(Refusal::new(Reason::NoMetrics, "a frame without values"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,14 +5,14 @@
 //! in order: `Assigned` before the first record of a partition, `Revoked` after its last.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use rdkafka::{
-    ClientContext, Message, Offset, TopicPartitionList,
+    ClientConfig, ClientContext, Message, Offset, Statistics, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
@@ -57,9 +57,13 @@ pub enum GroupChange {
 /// Sets each start's offset, or says why it can't; runs on the polling thread, may block for some seconds.
 type Starter = dyn Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync;
 
+/// Records behind the end of each partition, as the client last said.
+type Lags = Arc<Mutex<BTreeMap<(String, i32), i64>>>;
+
 /// The consumer's context: turns the callbacks into changes.
 pub struct GroupContext {
     changes: Arc<Mutex<VecDeque<KafkaResult<GroupChange>>>>,
+    lags: Lags,
     starter: Box<Starter>,
 }
 
@@ -76,6 +80,16 @@ impl ClientContext for GroupContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         log_error(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let lags = statistics.topics.into_iter().flat_map(|(topic, stats)| {
+            let partitions = stats.partitions.into_values();
+            partitions
+                .filter(|p| p.partition >= 0 && p.consumer_lag >= 0)
+                .map(move |p| ((topic.clone(), p.partition), p.consumer_lag))
+        });
+        *self.lags.lock().unwrap_or_else(PoisonError::into_inner) = lags.collect();
     }
 }
 
@@ -150,6 +164,7 @@ impl ConsumerContext for GroupContext {
 pub struct Group {
     consumer: BaseConsumer<GroupContext>,
     changes: Arc<Mutex<VecDeque<KafkaResult<GroupChange>>>>,
+    lags: Lags,
 }
 
 impl fmt::Debug for Group {
@@ -166,11 +181,40 @@ impl Group {
         topics: &[&str],
         starter: impl Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync + 'static,
     ) -> KafkaResult<Self> {
-        let changes = Arc::<Mutex<VecDeque<KafkaResult<GroupChange>>>>::default();
-        let context = GroupContext { changes: Arc::clone(&changes), starter: Box::new(starter) };
-        let consumer: BaseConsumer<GroupContext> = config.consumer(group).create_with_context(context)?;
+        Self::join_with(&config.consumer(group), topics, starter)
+    }
+
+    /// Joins as a static member: a restart under the same `instance` gets its partitions back at once.
+    pub fn join_as(
+        config: &KafkaConfig,
+        group: &str,
+        instance: &str,
+        topics: &[&str],
+        starter: impl Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync + 'static,
+    ) -> KafkaResult<Self> {
+        Self::join_with(config.consumer(group).set("group.instance.id", instance), topics, starter)
+    }
+
+    fn join_with(
+        client: &ClientConfig,
+        topics: &[&str],
+        starter: impl Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync + 'static,
+    ) -> KafkaResult<Self> {
+        let changes = Arc::default();
+        let lags = Lags::default();
+        let context = GroupContext {
+            changes: Arc::clone(&changes),
+            lags: Arc::clone(&lags),
+            starter: Box::new(starter),
+        };
+        let consumer: BaseConsumer<GroupContext> = client.create_with_context(context)?;
         consumer.subscribe(topics)?;
-        Ok(Self { consumer, changes })
+        Ok(Self { consumer, changes, lags })
+    }
+
+    /// Records behind the end of all assigned partitions, a few seconds old.
+    pub fn lag(&self) -> i64 {
+        self.lags.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 
     /// The next message, and what changed before it. Errors that heal by themselves (a broker away) are passed over; what

@@ -69,7 +69,11 @@ impl Server {
     }
 
     pub(super) fn open_windows(&self) -> usize {
-        self.spans.values().flat_map(|span| span.windows.values()).filter(|w| matches!(w, Window::Open(_))).count()
+        self.spans
+            .values()
+            .flat_map(|span| span.windows.values())
+            .filter(|w| matches!(w, Window::Open(_)))
+            .count()
     }
 
     pub(super) fn has_open_windows(&self) -> bool {
@@ -110,28 +114,34 @@ impl Server {
                 value.is_finite().then_some((slot, value))
             })
             .collect();
-        if samples.is_empty() && let Some(refusal) = refused {
+        if samples.is_empty()
+            && let Some(refusal) = refused
+        {
             return Verdict::Refused(refusal);
         }
         for &tier in &context.settings.tiers_ms {
             let end = window_end(frame.collected_at, tier);
             let at = (frame.collected_at - (end - tier)) as i32;
             let passed = self.watermark.saturating_sub(context.settings.grace_ms) >= end;
-            match windows.get_mut(&(tier, end)) {
-                Some(Window::Open(columns)) => samples.iter().for_each(|&(slot, value)| columns.add(slot, at, value)),
-                None if !passed => {
-                    let mut columns = Columns::default();
-                    samples.iter().for_each(|&(slot, value)| columns.add(slot, at, value));
-                    windows.insert((tier, end), Window::Open(columns));
-                }
-                None | Some(Window::Closed) => {
-                    let mut columns = Columns::default();
-                    samples.iter().for_each(|&(slot, value)| columns.add(slot, at, value));
-                    if let Some(emit) = emit.as_deref_mut().filter(|_| !columns.is_empty()) {
-                        let identity = context.identity(end, tier, AggregateKind::Delta);
-                        emit.push(columns.frame(&frame.server, series, identity));
-                    }
-                }
+            let window = windows
+                .entry((tier, end))
+                .or_insert_with(|| if passed { Window::Closed } else { Window::Open(Columns::default()) });
+            let mut delta = Columns::default();
+            let columns = match window {
+                Window::Open(columns) => columns,
+                Window::Closed => &mut delta,
+            };
+            for &(slot, value) in &samples {
+                columns.add(slot, at, value);
+            }
+            if !delta.is_empty()
+                && let Some(emit) = emit.as_deref_mut()
+            {
+                emit.push(delta.frame(
+                    &frame.server,
+                    series,
+                    context.identity(end, tier, AggregateKind::Delta),
+                ));
             }
         }
         if frame.collected_at > self.watermark {
@@ -146,7 +156,12 @@ impl Server {
     }
 
     /// Closes every window that ends at or before `time`. The frames' server is the caller's to fill in.
-    pub(super) fn close_until(&mut self, context: &Context<'_>, time: i64, emit: Option<&mut Vec<AggregateFrame>>) {
+    pub(super) fn close_until(
+        &mut self,
+        context: &Context<'_>,
+        time: i64,
+        emit: Option<&mut Vec<AggregateFrame>>,
+    ) {
         self.close(context, AggregateKind::Final, time, emit);
     }
 
@@ -155,7 +170,13 @@ impl Server {
         self.close(context, AggregateKind::Delta, i64::MAX, Some(emit));
     }
 
-    fn close(&mut self, context: &Context<'_>, kind: AggregateKind, time: i64, mut emit: Option<&mut Vec<AggregateFrame>>) {
+    fn close(
+        &mut self,
+        context: &Context<'_>,
+        kind: AggregateKind,
+        time: i64,
+        mut emit: Option<&mut Vec<AggregateFrame>>,
+    ) {
         for span in self.spans.values_mut() {
             for (&(tier, end), window) in &mut span.windows {
                 if end > time || matches!(window, Window::Closed) {
@@ -188,13 +209,20 @@ fn resolve<'a>(
     let key = hash(layout);
     // two layouts of one hash take turns: slower, never wrong
     if layouts.get(&key).is_none_or(|known| known.layout != layout) {
-        let mut resolved = ResolvedLayout { layout: layout.to_vec(), slots: Vec::with_capacity(layout.len()), refused: None };
+        let mut resolved = ResolvedLayout {
+            layout: layout.to_vec(),
+            slots: Vec::with_capacity(layout.len()),
+            refused: None,
+        };
         let mut seen = HashSet::with_capacity(layout.len());
         for one in layout {
             let slot = if seen.insert((&one.metric, &one.labels)) {
                 slot_of(series, slots, one, context)
             } else {
-                Err(Refusal { reason: Reason::DuplicateSeries, message: format!("{} stands twice in one frame", one.metric) })
+                Err(Refusal {
+                    reason: Reason::DuplicateSeries,
+                    message: format!("{} stands twice in one frame", one.metric),
+                })
             };
             resolved.slots.push(slot.map_err(|refusal| resolved.refused = Some(refusal)).ok());
         }

@@ -1,0 +1,34 @@
+//! What ends a membership, and what ends the service.
+
+use rdkafka::error::KafkaError;
+
+use crate::commit::UnknownMetadata;
+
+/// Why the service ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The offsets were written by a newer version: reading on would count twice.
+    #[error("restore partition {partition}: {source}")]
+    Metadata { partition: i32, source: UnknownMetadata },
+    #[error("start thread: {0}")]
+    Thread(std::io::Error),
+    #[error("process records: the thread panicked")]
+    Panicked,
+}
+
+/// Why a membership ended. All of its state is dropped; the next one restores from what is committed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    #[error("{action}: {source}")]
+    Kafka { action: &'static str, source: KafkaError },
+    #[error("encode {what}: {message}")]
+    Encode { what: &'static str, message: String },
+    #[error(transparent)]
+    Fatal(#[from] Error),
+}
+
+impl SessionError {
+    pub(crate) fn kafka(action: &'static str) -> impl FnOnce(KafkaError) -> Self {
+        move |source| Self::Kafka { action, source }
+    }
+}

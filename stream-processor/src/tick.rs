@@ -1,0 +1,38 @@
+//! A partition that goes wholly silent still has to close its windows: its owner writes a tick, an empty record, once a
+//! second while windows are open there. The tick stands in the log, so a replay sees the same clock.
+
+use rdkafka::{
+    error::KafkaError,
+    message::{Header, OwnedHeaders},
+    producer::{BaseRecord, Producer, ThreadedProducer},
+};
+use tidewatch_schemas::headers;
+use tidewatch_service_kit::kafka::{Context, KafkaConfig};
+
+/// Writes ticks outside of any transaction: they are input, not output. A lost tick is no loss: the next one comes
+/// within a second.
+pub(crate) struct Ticker {
+    producer: ThreadedProducer<Context>,
+    topic: String,
+}
+
+impl Ticker {
+    pub(crate) fn new(kafka: &KafkaConfig) -> Result<Self, KafkaError> {
+        let mut config = kafka.producer();
+        config.set("linger.ms", "0").set("delivery.timeout.ms", "5000");
+        Ok(Self { producer: config.create_with_context(Context)?, topic: kafka.topics().raw() })
+    }
+
+    /// Whether the tick is on its way.
+    pub(crate) fn tick(&self, partition: i32) -> bool {
+        let header = OwnedHeaders::new().insert(Header { key: headers::TICK, value: Some("1") });
+        let record =
+            BaseRecord::<(), [u8]>::to(&self.topic).partition(partition).payload(&[]).headers(header);
+        self.producer.send(record).is_ok()
+    }
+
+    /// Ticks under way.
+    pub(crate) fn in_flight(&self) -> i32 {
+        self.producer.in_flight_count()
+    }
+}
