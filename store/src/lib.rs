@@ -1,1 +1,23 @@
-//! store
+//! The shape of PostgreSQL (history) and of Redis (hot answers): the sink writes it, the visualizer reads it.
+//!
+//! ```text
+//! sink -> write:: (rows + offsets, one transaction) -> PostgreSQL -> history:: -> visualizer
+//!      -> hot::writer (after the commit)            -> Redis      -> hot::     -> visualizer
+//! ```
+//! Invariant: what Redis answers as exact equals what PostgreSQL would answer.
+
+pub mod config;
+pub mod error;
+pub mod history;
+pub mod hot;
+pub mod merge;
+pub mod rows;
+pub mod write;
+
+pub use config::{Store, StoreConfig};
+pub use error::Error;
+pub use history::{
+    AlertQuery, AnomalyQuery, FleetPoint, History, MAX_WINDOWS, MetricsQuery, ServerRef, migrate,
+};
+pub use hot::{Freshness, Hot, Recent};
+pub use rows::{AnomalyRow, ExpectationRow, MetricRow, SeriesMeta, Server, StoredAlert, Tier, WindowRow};

@@ -1,0 +1,105 @@
+//! Who there is and what they measure.
+
+use sqlx::{Row, postgres::PgRow, types::Json};
+use tidewatch_schemas::{Labels, SeriesKind};
+
+use super::History;
+use crate::{Error, SeriesMeta, Server};
+
+/// The ways to name a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerRef {
+    Id(i32),
+    Name(String),
+}
+
+/// Most servers that one answer holds.
+const MAX_SERVERS: i64 = 100_000;
+/// Most series that one answer holds.
+const MAX_SERIES: i64 = 100_000;
+
+const SERVERS: &str = "SELECT id, name, ip_address, labels, first_seen, last_seen FROM servers";
+
+impl History {
+    /// All servers, by name.
+    pub async fn servers(&self) -> Result<Vec<Server>, Error> {
+        self.guard(async {
+            let query = const_format(SERVERS, "ORDER BY name COLLATE \"C\" LIMIT $1");
+            let rows = sqlx::query(query).bind(MAX_SERVERS).fetch_all(self.pool()).await?;
+            rows.iter().map(server).collect()
+        })
+        .await
+    }
+
+    /// One server. A name made of digits may be meant by [`ServerRef::Id`] too: the id is tried by the caller's choice.
+    pub async fn server(&self, which: &ServerRef) -> Result<Option<Server>, Error> {
+        self.guard(async {
+            let query = match which {
+                ServerRef::Id(id) => sqlx::query(const_format(SERVERS, "WHERE id = $1")).bind(*id),
+                ServerRef::Name(name) => {
+                    sqlx::query(const_format(SERVERS, "WHERE name = $1")).bind(name.as_str())
+                }
+            };
+            query.fetch_optional(self.pool()).await?.as_ref().map(server).transpose()
+        })
+        .await
+    }
+
+    /// The series of a server with one of these names (all when there is none), by id.
+    pub async fn series(&self, server_id: i32, metrics: &[String]) -> Result<Vec<SeriesMeta>, Error> {
+        self.guard(async {
+            let rows = sqlx::query(
+                "SELECT id, server_id, metric_name, labels, kind, unit FROM series
+                 WHERE server_id = $1 AND (cardinality($2::text[]) = 0 OR metric_name = ANY($2)) ORDER BY id LIMIT $3",
+            )
+            .bind(server_id)
+            .bind(metrics)
+            .bind(MAX_SERIES)
+            .fetch_all(self.pool())
+            .await?;
+            rows.iter().map(series_meta).collect()
+        })
+        .await
+    }
+
+    /// How many series there are.
+    pub async fn series_count(&self) -> Result<i64, Error> {
+        self.guard(async {
+            Ok(sqlx::query_scalar("SELECT count(*) FROM series").fetch_one(self.pool()).await?)
+        })
+        .await
+    }
+}
+
+/// A query and its end; both are literals of ours.
+fn const_format(query: &'static str, end: &'static str) -> sqlx::AssertSqlSafe<String> {
+    sqlx::AssertSqlSafe(format!("{query} {end}"))
+}
+
+pub(crate) fn server(row: &PgRow) -> Result<Server, Error> {
+    let first_seen: chrono::DateTime<chrono::Utc> = row.try_get("first_seen")?;
+    let last_seen: chrono::DateTime<chrono::Utc> = row.try_get("last_seen")?;
+    Ok(Server {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        ip_address: row.try_get("ip_address")?,
+        labels: row.try_get::<Json<Labels>, _>("labels")?.0,
+        first_seen_ms: first_seen.timestamp_millis(),
+        last_seen_ms: last_seen.timestamp_millis(),
+    })
+}
+
+pub(crate) fn series_meta(row: &PgRow) -> Result<SeriesMeta, Error> {
+    Ok(SeriesMeta {
+        id: row.try_get("id")?,
+        server_id: row.try_get("server_id")?,
+        metric_name: row.try_get("metric_name")?,
+        labels: row.try_get::<Json<Labels>, _>("labels")?.0,
+        kind: kind(row.try_get("kind")?),
+        unit: row.try_get("unit")?,
+    })
+}
+
+pub(crate) fn kind(name: &str) -> SeriesKind {
+    if name == SeriesKind::Counter.as_str() { SeriesKind::Counter } else { SeriesKind::Gauge }
+}

@@ -1,0 +1,106 @@
+//! The windows of chosen series, and what was expected of them, each in order of series and time.
+
+use chrono::{DateTime, Utc};
+use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
+use tidewatch_schemas::Origin;
+
+use super::{History, at};
+use crate::{Error, ExpectationRow, Tier, WindowRow};
+
+/// Most windows that one answer holds; a larger one is [`Error::TooMuch`].
+pub const MAX_WINDOWS: usize = 500_000;
+
+/// The columns of a [`WindowRow`], in the order of the tables.
+pub(crate) const COLUMNS: &str = "series_id, ts, count, sum, min, max, first, last, first_at, last_at, m2, increase, \
+     resets, origin_partition, origin_offset";
+
+impl History {
+    /// The windows of these series that start in `[from_ms, to_ms)`.
+    pub async fn windows(
+        &self,
+        series: &[i32],
+        tier: Tier,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<Vec<WindowRow>, Error> {
+        if series.is_empty() || from_ms >= to_ms {
+            return Ok(Vec::new());
+        }
+        self.guard(async {
+            let query = format!(
+                "SELECT {COLUMNS} FROM {} WHERE series_id = ANY($1) AND ts >= $2 AND ts < $3
+                 ORDER BY series_id, ts LIMIT $4",
+                tier.table()
+            );
+            let rows = sqlx::query(AssertSqlSafe(query))
+                .bind(series)
+                .bind(at(from_ms))
+                .bind(at(to_ms))
+                .bind(MAX_WINDOWS as i64 + 1)
+                .fetch_all(self.pool())
+                .await?;
+            if rows.len() > MAX_WINDOWS {
+                return Err(Error::TooMuch(MAX_WINDOWS));
+            }
+            rows.iter().map(window).collect()
+        })
+        .await
+    }
+
+    /// The bands of these series for windows that start in `[from_ms, to_ms)`.
+    pub async fn expectations(
+        &self,
+        series: &[i32],
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<Vec<ExpectationRow>, Error> {
+        if series.is_empty() || from_ms >= to_ms {
+            return Ok(Vec::new());
+        }
+        self.guard(async {
+            let rows = sqlx::query(
+                "SELECT series_id, ts, window_ms, low, high FROM expectations
+                 WHERE series_id = ANY($1) AND ts >= $2 AND ts < $3 ORDER BY series_id, ts LIMIT $4",
+            )
+            .bind(series)
+            .bind(at(from_ms))
+            .bind(at(to_ms))
+            .bind(MAX_WINDOWS as i64 + 1)
+            .fetch_all(self.pool())
+            .await?;
+            if rows.len() > MAX_WINDOWS {
+                return Err(Error::TooMuch(MAX_WINDOWS));
+            }
+            let band = |row: &PgRow| {
+                Ok(ExpectationRow {
+                    series_id: row.try_get(0)?,
+                    ts_ms: row.try_get::<DateTime<Utc>, _>(1)?.timestamp_millis(),
+                    window_ms: row.try_get(2)?,
+                    low: row.try_get(3)?,
+                    high: row.try_get(4)?,
+                })
+            };
+            rows.iter().map(band).collect()
+        })
+        .await
+    }
+}
+
+pub(crate) fn window(row: &PgRow) -> Result<WindowRow, Error> {
+    Ok(WindowRow {
+        series_id: row.try_get(0)?,
+        ts_ms: row.try_get::<DateTime<Utc>, _>(1)?.timestamp_millis(),
+        count: row.try_get(2)?,
+        sum: row.try_get(3)?,
+        min: row.try_get(4)?,
+        max: row.try_get(5)?,
+        first: row.try_get(6)?,
+        last: row.try_get(7)?,
+        first_at: row.try_get(8)?,
+        last_at: row.try_get(9)?,
+        m2: row.try_get(10)?,
+        increase: row.try_get(11)?,
+        resets: row.try_get(12)?,
+        origin: Origin { partition: row.try_get(13)?, offset: row.try_get(14)? },
+    })
+}

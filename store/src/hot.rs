@@ -1,0 +1,266 @@
+//! Hot answers in Redis: the last minutes of every server, its series, the servers and the open alerts.
+//!
+//! ```text
+//! tw:recent:{server id}  hash   epoch, from, low, newest, w<window number> -> blob of the window's rows
+//! tw:series:{server id}  string JSON: epoch and all series of the server
+//! tw:servers             hash   server id -> JSON
+//! tw:alerts:open         hash   alert id -> JSON
+//! tw:lease:{epoch}       string there while the writer of that epoch lives and misses nothing
+//! ```
+//! Invariant: an exact answer equals PostgreSQL's, or there is none. A writer that missed one refresh takes a new epoch
+//! and lets the lease of the old one go; what it wrote before is exact no more. An outage is a `None` and a counter,
+//! never an error: the caller asks PostgreSQL instead.
+
+use std::{future::Future, time::Duration};
+
+use prometheus::IntCounterVec;
+use redis::{
+    AsyncCommands, RedisError,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+use serde::{Deserialize, Serialize};
+use tidewatch_service_kit::{Breaker, BreakerError};
+
+use crate::{Error, SeriesMeta, Server, StoredAlert, Tier, WindowRow};
+
+mod blob;
+mod scripts;
+pub mod writer;
+
+/// How true an answer has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// What PostgreSQL would answer now.
+    Exact,
+    /// The last that was known: for when PostgreSQL is away; to be marked as stale.
+    LastKnown,
+}
+
+/// The windows of a server in a range, by series and time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recent {
+    pub rows: Vec<WindowRow>,
+    /// Start of the newest window that is known.
+    pub newest_ms: i64,
+}
+
+/// How much of the past is kept for each server.
+pub const KEPT: Duration = Duration::from_secs(15 * 60);
+
+const WINDOW: i64 = 10_000;
+
+/// A connection to Redis behind a breaker; made again by itself. Clones share both.
+#[derive(Clone)]
+pub struct Hot {
+    connection: ConnectionManager,
+    timeout: Duration,
+    breaker: Breaker,
+    calls: IntCounterVec,
+}
+
+impl std::fmt::Debug for Hot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hot").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// Why a call has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum HotError {
+    #[error("reach redis: {0}")]
+    Redis(#[from] RedisError),
+    #[error("reach redis: no answer in time")]
+    Timeout,
+    #[error("skip redis: the breaker is open")]
+    Open,
+}
+
+/// A value with the writer that vouches for it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Vouched<T> {
+    epoch: String,
+    value: T,
+}
+
+impl Hot {
+    /// Connects to nothing yet. Has to be called inside a tokio runtime.
+    pub fn new(url: &str, timeout: Duration, breaker: Breaker, calls: IntCounterVec) -> Result<Self, Error> {
+        let client = redis::Client::open(url).map_err(Error::RedisUrl)?;
+        // one try for each call: the breaker decides how often
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(timeout))
+            .set_response_timeout(Some(timeout))
+            .set_number_of_retries(1)
+            .set_min_delay(Duration::from_millis(10));
+        let connection = ConnectionManager::new_lazy_with_config(client, config).map_err(Error::RedisUrl)?;
+        Ok(Self { connection, timeout, breaker, calls })
+    }
+
+    /// Whether Redis is taken to be away: answers come from PostgreSQL, slower.
+    pub fn is_open(&self) -> bool {
+        self.breaker.is_open()
+    }
+
+    /// The windows that start in `[from_ms, to_ms)`; `None` unless all of that range is known.
+    pub async fn recent(
+        &self,
+        server_id: i32,
+        from_ms: i64,
+        to_ms: i64,
+        freshness: Freshness,
+    ) -> Option<Recent> {
+        let first = from_ms.div_euclid(WINDOW) + i64::from(from_ms.rem_euclid(WINDOW) != 0);
+        let end = to_ms.div_euclid(WINDOW) + i64::from(to_ms.rem_euclid(WINDOW) != 0);
+        let found: Option<Found> = self
+            .ask("recent", async |redis| {
+                scripts::READ
+                    .key(recent_key(server_id))
+                    .arg(first)
+                    .arg(end)
+                    .arg(i32::from(freshness == Freshness::Exact))
+                    .invoke_async(redis)
+                    .await
+            })
+            .await?;
+        self.seen("recent", found.and_then(unpack))
+    }
+
+    /// The newest window of a server.
+    pub async fn latest(&self, server_id: i32, freshness: Freshness) -> Option<Recent> {
+        let found: Option<Found> = self
+            .ask("latest", async |redis| {
+                let exact = i32::from(freshness == Freshness::Exact);
+                scripts::NEWEST.key(recent_key(server_id)).arg(exact).invoke_async(redis).await
+            })
+            .await?;
+        self.seen("latest", found.and_then(unpack))
+    }
+
+    /// All series of a server, by id.
+    pub async fn series(&self, server_id: i32, freshness: Freshness) -> Option<Vec<SeriesMeta>> {
+        let text: Option<String> =
+            self.ask("series", async |redis| redis.get(series_key(server_id)).await).await?;
+        let found: Option<Vouched<Vec<SeriesMeta>>> = text.and_then(|text| serde_json::from_str(&text).ok());
+        let good = match &found {
+            Some(found) if freshness == Freshness::Exact => {
+                self.ask("lease", async |redis| redis.exists(lease_key(&found.epoch)).await).await?
+            }
+            Some(_) => true,
+            None => false,
+        };
+        self.seen("series", found.filter(|_| good).map(|found| found.value))
+    }
+
+    /// The servers by name, as last known: to be marked as stale.
+    pub async fn servers_last_known(&self) -> Option<Vec<Server>> {
+        let all: std::collections::HashMap<String, String> =
+            self.ask("servers", async |redis| redis.hgetall(SERVERS).await).await?;
+        let mut servers =
+            all.values().map(|text| serde_json::from_str(text).ok()).collect::<Option<Vec<Server>>>()?;
+        servers.sort_by(|a, b| a.name.cmp(&b.name));
+        self.seen("servers", (!servers.is_empty()).then_some(servers))
+    }
+
+    /// The open alerts, newest first, as last known: to be marked as stale.
+    pub async fn open_alerts_last_known(&self) -> Option<Vec<StoredAlert>> {
+        let all: std::collections::HashMap<String, String> =
+            self.ask("alerts", async |redis| redis.hgetall(OPEN_ALERTS).await).await?;
+        let mut alerts =
+            all.values().map(|text| serde_json::from_str(text).ok()).collect::<Option<Vec<StoredAlert>>>()?;
+        alerts.sort_by(|a, b| {
+            (b.alert.starts_at, &a.alert.alert_id).cmp(&(a.alert.starts_at, &b.alert.alert_id))
+        });
+        self.seen("alerts", Some(alerts))
+    }
+
+    /// Whether Redis answers.
+    pub async fn ping(&self) -> bool {
+        self.ask("ping", async |redis| redis::cmd("PING").query_async::<String>(redis).await).await.is_some()
+    }
+
+    /// A read: its failure is counted and told by `None`.
+    async fn ask<T>(
+        &self,
+        call: &str,
+        make: impl AsyncFnOnce(&mut ConnectionManager) -> Result<T, RedisError>,
+    ) -> Option<T> {
+        match self.guard(self.timeout, make).await {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let outcome = if matches!(error, HotError::Open) { "skipped" } else { "error" };
+                self.calls.with_label_values(&[call, outcome]).inc();
+                tracing::debug!(call, %error, "ask redis");
+                None
+            }
+        }
+    }
+
+    fn seen<T>(&self, call: &str, value: Option<T>) -> Option<T> {
+        let outcome = if value.is_some() { "hit" } else { "miss" };
+        self.calls.with_label_values(&[call, outcome]).inc();
+        value
+    }
+
+    async fn guard<T>(
+        &self,
+        timeout: Duration,
+        make: impl AsyncFnOnce(&mut ConnectionManager) -> Result<T, RedisError>,
+    ) -> Result<T, HotError> {
+        let mut connection = self.connection.clone();
+        let limited = async {
+            match within(timeout, make(&mut connection)).await {
+                Some(result) => result.map_err(HotError::Redis),
+                None => Err(HotError::Timeout),
+            }
+        };
+        self.breaker.call(limited).await.map_err(|error| match error {
+            BreakerError::Open => HotError::Open,
+            BreakerError::Failed(error) => error,
+        })
+    }
+}
+
+async fn within<T>(timeout: Duration, call: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(timeout, call).await.ok()
+}
+
+/// What the reading scripts answer: newest window, then window number and blob for each window found.
+type Found = (i64, Vec<(i64, Vec<u8>)>);
+
+fn unpack((newest, windows): Found) -> Option<Recent> {
+    let mut rows = Vec::new();
+    for (number, blob) in windows {
+        rows.extend(blob::decode(&blob, number * WINDOW)?);
+    }
+    rows.sort_by_key(|row| (row.series_id, row.ts_ms));
+    Some(Recent { rows, newest_ms: newest * Tier::TenSeconds.window_ms() })
+}
+
+const SERVERS: &str = "tw:servers";
+const OPEN_ALERTS: &str = "tw:alerts:open";
+
+fn recent_key(server_id: i32) -> String {
+    format!("tw:recent:{server_id}")
+}
+
+fn series_key(server_id: i32) -> String {
+    format!("tw:series:{server_id}")
+}
+
+fn lease_key(epoch: &str) -> String {
+    format!("{}{epoch}", scripts::LEASE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Handlers run on any thread of the runtime.
+    #[test]
+    fn answers_can_be_awaited_on_any_thread() {
+        fn sendable<T: Send>(_: impl FnOnce(&'static Hot) -> T) {}
+        sendable(|hot| hot.recent(1, 0, 1, Freshness::Exact));
+        sendable(|hot| hot.series(1, Freshness::Exact));
+        sendable(Hot::servers_last_known);
+    }
+}

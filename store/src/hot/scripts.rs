@@ -1,0 +1,71 @@
+//! What Redis does in one step. A window is named by its number: its start divided by 10 s.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+/// In front of an epoch: the key that says its writer misses nothing. Also spelled out in the scripts.
+pub(super) const LEASE: &str = "tw:lease:";
+
+/// KEYS: recent. ARGV: first window, end, 1 = exact. Answers newest and the windows, or nothing.
+pub(super) static READ: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'from', 'newest')
+if not head[1] or not head[2] or not head[3] then return false end
+if ARGV[3] == '1' and redis.call('EXISTS', 'tw:lease:' .. head[1]) == 0 then return false end
+local first, last = tonumber(ARGV[1]), tonumber(ARGV[2]) - 1
+if tonumber(head[2]) > first then return false end
+last = math.min(last, tonumber(head[3]))
+local found = {}
+for number = first, last do
+    local blob = redis.call('HGET', KEYS[1], 'w' .. number)
+    if blob then found[#found + 1] = {number, blob} end
+end
+return {tonumber(head[3]), found}
+",
+    )
+});
+
+/// KEYS: recent. ARGV: 1 = exact. Answers newest and that window, or nothing.
+pub(super) static NEWEST: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'newest')
+if not head[1] or not head[2] then return false end
+if ARGV[1] == '1' and redis.call('EXISTS', 'tw:lease:' .. head[1]) == 0 then return false end
+local blob = redis.call('HGET', KEYS[1], 'w' .. head[2])
+if not blob then return false end
+return {tonumber(head[2]), {{tonumber(head[2]), blob}}}
+",
+    )
+});
+
+/// KEYS: recent, series. ARGV: epoch, window, blob, windows kept, milliseconds to live. For a window newer than all that
+/// PostgreSQL has of the server. Answers whether the series are there.
+pub(super) const APPEND: &str = r"
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'from', 'low', 'newest')
+local number = tonumber(ARGV[2])
+local from, low = tonumber(head[2] or number), tonumber(head[3] or number)
+if head[1] ~= ARGV[1] or not head[2] or not head[3] or tonumber(head[4] or number) >= number then
+    redis.call('DEL', KEYS[1])
+    from, low = number, number
+end
+local keep = number - tonumber(ARGV[4]) + 1
+for old = low, math.min(keep, low + 1000) - 1 do
+    redis.call('HDEL', KEYS[1], 'w' .. old)
+    low = old + 1
+end
+if from < keep then from = keep end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'from', from, 'low', low, 'newest', number, 'w' .. number, ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+return redis.call('PEXPIRE', KEYS[2], ARGV[5])
+";
+
+/// KEYS: recent. ARGV: window. For a window whose rows changed or came late: what is kept from before it is exact no
+/// more.
+pub(super) const FORGET: &str = r"
+local from = redis.call('HGET', KEYS[1], 'from')
+if from and tonumber(from) <= tonumber(ARGV[1]) then redis.call('DEL', KEYS[1]) end
+return 1
+";

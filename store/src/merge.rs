@@ -1,0 +1,75 @@
+//! One row and a part that came later make the row of both. Pure.
+//!
+//! Counts, sums, extremes and the sum of squared deviations do not depend on the order of the parts (the latter by Chan,
+//! Golub and LeVeque's formula, "Updating formulae and a pairwise algorithm for computing sample variances", 1979).
+//! Invariant: a part whose origin is not behind the row's own changes nothing, so a second copy counts nothing twice.
+
+use tidewatch_schemas::SeriesKind;
+
+use crate::WindowRow;
+
+/// Whether `part` is already in `row`: a copy of what made it or of something before that.
+pub fn is_known(row: &WindowRow, part: &WindowRow) -> bool {
+    row.origin.partition == part.origin.partition && part.origin.offset <= row.origin.offset
+}
+
+/// The row of both; the row itself if the part is known.
+#[must_use]
+pub fn merge(row: &WindowRow, part: &WindowRow, kind: SeriesKind) -> WindowRow {
+    if is_known(row, part) {
+        return *row;
+    }
+    let (earlier, later) = in_time(row, part);
+    let count = row.count + part.count;
+    let first = if part.first_at < row.first_at { part } else { row };
+    // of two samples of the same millisecond the one that arrived last is the latest
+    let last = if part.last_at >= row.last_at { part } else { row };
+    let mut merged = WindowRow {
+        count,
+        sum: row.sum + part.sum,
+        min: row.min.min(part.min),
+        max: row.max.max(part.max),
+        first: first.first,
+        first_at: first.first_at,
+        last: last.last,
+        last_at: last.last_at,
+        m2: deviations(row, part),
+        increase: 0.0,
+        resets: 0,
+        origin: part.origin,
+        ..*row
+    };
+    if kind == SeriesKind::Counter {
+        (merged.increase, merged.resets) = growth(earlier, later, &merged);
+    }
+    merged
+}
+
+fn in_time<'a>(a: &'a WindowRow, b: &'a WindowRow) -> (&'a WindowRow, &'a WindowRow) {
+    if b.first_at < a.first_at { (b, a) } else { (a, b) }
+}
+
+fn deviations(a: &WindowRow, b: &WindowRow) -> f64 {
+    let (na, nb) = (a.count as f64, b.count as f64);
+    let delta = b.sum / nb - a.sum / na;
+    a.m2 + b.m2 + delta * delta * na * nb / (na + nb)
+}
+
+/// Growth and resets of a counter. One part after the other: both and what lies between them. Interleaved: without a
+/// reset the growth is from the first to the last sample; with one the parts no longer tell, and the larger of the two
+/// growths is the most that is certain.
+fn growth(earlier: &WindowRow, later: &WindowRow, merged: &WindowRow) -> (f64, i32) {
+    let resets = earlier.resets + later.resets;
+    if later.first_at >= earlier.last_at {
+        let fell = later.first < earlier.last;
+        let between = if fell { later.first } else { later.first - earlier.last };
+        return (earlier.increase + between + later.increase, resets + i32::from(fell));
+    }
+    if resets == 0 && merged.last >= merged.first {
+        return (merged.last - merged.first, 0);
+    }
+    (earlier.increase.max(later.increase), earlier.resets.max(later.resets).max(1))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! What the sink writes: ids, partitions, rows, events and source offsets. Everything that belongs to one batch goes
+//! through one transaction that the caller opens and commits.
+
+pub mod catalog;
+pub mod events;
+pub mod offsets;
+pub mod partitions;
+pub mod samples;
