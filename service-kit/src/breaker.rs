@@ -73,7 +73,7 @@ impl Instrument for State {
 
 /// The gauge all breakers of a process share.
 pub fn gauges(metrics: &crate::Metrics) -> IntGaugeVec {
-    metrics.gauges(
+    metrics.shared_gauges(
         "tidewatch_breaker_state",
         "State of a circuit breaker: 0 closed, 1 half open, 2 open",
         &["service", "peer"],

@@ -2,6 +2,11 @@
 //!
 //! Names are `tidewatch_<service>_<noun>_<unit>[_total]`; each service keeps its own in its `metrics.rs`.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, core::Collector,
@@ -11,6 +16,8 @@ use prometheus::{
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     registry: Registry,
+    /// Vectors that several services of a process fill, each under labels of its own.
+    shared: Arc<Mutex<BTreeMap<String, IntGaugeVec>>>,
 }
 
 /// Buckets in seconds from a millisecond to a minute.
@@ -50,6 +57,12 @@ impl Metrics {
 
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.register(name, IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    /// Gauges that several services of a process fill: registered by the first who asks.
+    pub fn shared_gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.entry(name.to_owned()).or_insert_with(|| self.gauges(name, help, labels)).clone()
     }
 
     pub fn float_gauge(&self, name: &str, help: &str) -> Gauge {
