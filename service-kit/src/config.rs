@@ -45,6 +45,11 @@ pub struct Common {
     pub drain_timeout: Duration,
 }
 
+/// A service's whole command: the common settings and its own.
+pub fn command<C: Args>(command: Command) -> Command {
+    C::augment_args(Common::augment_args(command.version(crate::service::VERSION)))
+}
+
 /// Parses `args` (without the program's name) into the common settings and the service's own.
 pub fn parse<C: Args>(
     command: Command,
@@ -52,7 +57,7 @@ pub fn parse<C: Args>(
 ) -> Result<(Common, C), ConfigError> {
     let args: Vec<OsString> =
         std::iter::once(command.get_name().into()).chain(args.into_iter().map(Into::into)).collect();
-    let mut command = C::augment_args(Common::augment_args(command.version(crate::service::VERSION)));
+    let mut command = self::command::<C>(command);
     // a first look only for --config: everything else may be wrong or missing still
     let file = Command::new("config")
         .disable_help_flag(true)

@@ -2,7 +2,7 @@
 //!
 //! Settings (bad: one sentence, exit 64, nothing bound) > logs > admin listener > `run` > drain with a timeout.
 
-use std::{future::Future, process::ExitCode};
+use std::{ffi::OsString, future::Future, process::ExitCode};
 
 use clap::{Args, Command, error::ErrorKind};
 use tokio::net::TcpListener;
@@ -30,7 +30,21 @@ where
     F: Future<Output = Result<(), E>>,
     E: std::error::Error,
 {
-    let (common, config) = match config::parse::<C>(command, std::env::args_os().skip(1)) {
+    main_with(command, std::env::args_os().skip(1), run)
+}
+
+/// The same with arguments of the caller's, without the program's name.
+pub fn main_with<C, F, E>(
+    command: Command,
+    args: impl IntoIterator<Item = OsString>,
+    run: impl FnOnce(C, Deps, Shutdown) -> F,
+) -> ExitCode
+where
+    C: Args + std::fmt::Debug,
+    F: Future<Output = Result<(), E>>,
+    E: std::error::Error,
+{
+    let (common, config) = match config::parse::<C>(command, args) {
         Ok(parsed) => parsed,
         Err(error) => return refuse(&error),
     };
