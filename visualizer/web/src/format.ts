@@ -152,9 +152,10 @@ export function duration(ms: number): string {
 
 /** An age in its largest unit alone, for narrow columns: 1 s, 12 min, 3 h, 5 d. */
 export function age(ms: number): string {
-  const a = Math.max(0, ms);
+  // what is seen now was sent a moment ago: "0 s" would claim too much
+  const a = Math.max(1000, ms);
   for (const [name, size] of PARTS) if (a >= size) return `${Math.floor(a / size)}${THIN}${name}`;
-  return `0${THIN}s`;
+  return `1${THIN}s`;
 }
 
 /** "1 server", "25 servers". */

@@ -68,6 +68,7 @@ export class Chart {
 
   set(spec: ChartSpec): void {
     this.spec = spec;
+    this.title.textContent = spec.title;
     this.redraw();
   }
 
@@ -188,7 +189,6 @@ export class Chart {
   }
 
   private head(spec: ChartSpec, rank: Ranking, label: string, log: boolean): void {
-    this.title.textContent = spec.title;
     this.sub.textContent = [
       [label, spec.sub].filter(Boolean).join(' '),
       ...(rank.crowd.length > 0 ? [`top ${rank.named.length} of ${spec.lines.length} named`] : []),

@@ -27,7 +27,7 @@ export class ChartGroup {
   constructor(readonly events: GroupEvents) {
     this.seen = new IntersectionObserver((entries) => {
       for (const e of entries) this.charts.get(e.target)?.setVisible(e.isIntersecting);
-    }, { rootMargin: '160px' });
+    }, { rootMargin: '400px' });
     this.sized = new ResizeObserver((entries) => {
       for (const e of entries) this.charts.get(e.target)?.setWidth(e.contentRect.width);
     });

@@ -3,6 +3,7 @@
  * In: extents and pixels. Out: domains and ticks. Keeps: two to four labelled y ticks; at least 74 px between x ticks.
  */
 import { ticks as linearTicks } from 'd3-array';
+import { scaleLinear, scaleLog, scaleUtc } from 'd3-scale';
 import { clock, clockShort, day } from '../format';
 import type { ChartSpec, Column, Line } from './types';
 
@@ -103,12 +104,11 @@ export interface Scales {
 
 /** Pixel functions; y of a value at or below zero on a log axis is the base line. */
 export function scales(from: number, to: number, y: YScale, width: number, height: number): Scales {
-  const kx = width / (to - from);
-  if (!y.log) {
-    const ky = height / (y.high - y.low);
-    return { x: (t) => (t - from) * kx, y: (v) => height - (v - y.low) * ky, time: (px) => from + px / kx };
-  }
-  const l0 = Math.log(y.low);
-  const ky = height / (Math.log(y.high) - l0);
-  return { x: (t) => (t - from) * kx, y: (v) => (v <= y.low ? height : height - (Math.log(v) - l0) * ky), time: (px) => from + px / kx };
+  const time = scaleUtc([from, to], [0, width]);
+  const value = (y.log ? scaleLog : scaleLinear)([y.low, y.high], [height, 0]);
+  return {
+    x: (t) => time(t),
+    y: y.log ? (v) => (v <= y.low ? height : value(v)) : (v) => value(v),
+    time: (px) => time.invert(px).getTime(),
+  };
 }

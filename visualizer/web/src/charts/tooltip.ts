@@ -7,6 +7,13 @@ import { reach, valueAt } from './gaps';
 import type { Layout } from './overlay';
 import { indexAt } from './cross';
 import { html } from './svg';
+import type { Ranked } from './types';
+
+interface Row {
+  readonly n: Ranked;
+  readonly avg: number | null;
+  readonly max: number | null;
+}
 
 const AWAY = 34;
 const MOST_ROWS = 9;
@@ -16,22 +23,28 @@ export class Tooltip {
 
   show(host: HTMLElement, l: Layout, t: number, pinned: boolean): void {
     const i = indexAt(l, t);
-    const rows = [...l.ranking.named, ...l.ranking.crowd]
-      .map((n) => ({ n, avg: valueAt(n.line.avg, i), max: n.line.max ? valueAt(n.line.max, i, reach(n.line.avg)) : null }))
-      .filter((r) => r.avg !== null)
-      .sort((a, b) => (b.avg ?? 0) - (a.avg ?? 0));
+    const read = (list: readonly Ranked[]): Row[] =>
+      list
+        .map((n) => ({ n, avg: valueAt(n.line.avg, i), max: n.line.max ? valueAt(n.line.max, i, reach(n.line.avg)) : null }))
+        .filter((r) => r.avg !== null)
+        .sort((a, b) => (b.avg ?? 0) - (a.avg ?? 0));
+    // the named lines are always there; the crowd's largest fill what room is left
+    const named = read(l.ranking.named);
+    const crowd = read(l.ranking.crowd);
+    const rows = [...named, ...crowd.slice(0, Math.max(0, MOST_ROWS - named.length))].sort((a, b) => (b.avg ?? 0) - (a.avg ?? 0));
+    const left = named.length + crowd.length - rows.length;
     const head = html('header');
     head.append(html('b', '', clock(t)), html('span', '', `${day(t)} · ${l.spec.title}`));
     const table = html('table');
     const some = rows.some((r) => r.max !== null);
     if (rows.length > 0) table.append(row('tip-h', '', '', 'avg', some ? 'max' : ''));
-    for (const r of rows.slice(0, MOST_ROWS)) {
+    for (const r of rows) {
       const tr = row('', '', r.n.line.name, value(r.avg, l.spec.unit), some ? value(r.max, l.spec.unit) : '');
       tr.cells[0].append(html('i', `sw c${r.n.colour}`));
       tr.cells[2].classList.add('strong');
       table.append(tr);
     }
-    if (rows.length > MOST_ROWS) table.append(row('tip-h', '', `${rows.length - MOST_ROWS} more`, '', ''));
+    if (left > 0) table.append(row('tip-h', '', `${left} more`, '', ''));
     if (rows.length === 0) table.append(row('tip-h', '', 'no data', '', ''));
     const low = l.band?.low[i];
     const high = l.band?.high[i];

@@ -17,8 +17,12 @@ export interface Sea {
 const LEAVES = 0.79;
 const ENDS = 0.86;
 
-/** A repeatable ripple in -1..1: three sines whose periods share no multiple. */
-const ripple = (u: number): number => (Math.sin(u * 611.3) + Math.sin(u * 1013.7 + 1.3) + Math.sin(u * 379.1 + 0.4) * Math.sin(u * 97)) / 3;
+/** A repeatable noise in -1..1: a fraction of a large sine for each sample, with a slower swell below it. */
+const grain = (i: number): number => {
+  const v = Math.sin(i * 127.1 + 11.7) * 43_758.5453;
+  return 2 * (v - Math.floor(v)) - 1;
+};
+const ripple = (u: number): number => 0.62 * grain(Math.round(u * 700)) + 0.38 * grain(Math.round(u * 90)) + 0.3 * Math.sin(u * 61);
 const ease = (u: number): number => u * u * (3 - 2 * u);
 
 export function sea(width: number, height: number): Sea {
@@ -26,7 +30,7 @@ export function sea(width: number, height: number): Sea {
   const half = (u: number): number => height * (0.1 + 0.02 * Math.sin(u * 5.2));
   const came = (u: number): number => {
     const rise = u > LEAVES ? ease(Math.min(1, (u - LEAVES) / 0.03)) : 0;
-    return mid(u) + ripple(u) * half(u) * 0.62 - rise * height * 0.36;
+    return mid(u) + ripple(u) * half(u) * 0.5 - rise * height * 0.36;
   };
   const across = (to: number, n: number): number[] => Array.from({ length: n + 1 }, (_, i) => (i / n) * to);
   const x = (u: number): number => u * width;

@@ -25,7 +25,7 @@ export function diskLatency(b: Build): ChartSpec | null {
       lines.push(b.derived(`latency:${verb}:${t.labels.device}`, `${t.labels.device ?? ''} ${verb}`, [t, n], ([s, c]) => (c > 0 ? s / c : 0)));
     }
   }
-  return b.spec({ id: 'disk-latency', title: 'Disk latency', sub: 'mean wait by device', unit: 'seconds', lines: quietLast(lines), scale: 'auto', leastTop: 0.001 });
+  return b.spec({ id: 'disk-latency', title: 'Disk latency', sub: 'mean wait by device', unit: 'seconds', lines: lines.some((l) => alive(l, 0)) ? lines.filter((l) => alive(l, 0)) : lines, scale: 'auto', leastTop: 0.001 });
 }
 
 export function diskUse(b: Build): ChartSpec | null {

@@ -47,7 +47,9 @@ export function varying(series: readonly FrameSeries[]): string[] {
 }
 
 function distinct(series: readonly FrameSeries[]): string[] {
-  const by = varying(series);
-  if (by.length === 0) return series.map(() => 'value');
-  return series.map((s) => by.map((n) => s.labels[n] ?? '–').join(' '));
+  const by = series.length > 1 ? varying(series) : Object.keys(series[0].labels).sort();
+  if (by.length === 0) return series.map((s) => s.metric);
+  // a bare number names nothing: "fan 3", not "3"
+  const word = (name: string, text: string): string => (/^\d+$/.test(text) ? `${name} ${text}` : text);
+  return series.map((s) => by.map((n) => word(n, s.labels[n] ?? '–')).join(' '));
 }
