@@ -14,8 +14,9 @@ use crate::Error;
 mod events;
 mod fleet;
 mod metrics;
-mod servers;
-mod windows;
+mod odd;
+pub(crate) mod servers;
+pub(crate) mod windows;
 
 pub use events::{AlertQuery, AnomalyQuery};
 pub use fleet::FleetPoint;

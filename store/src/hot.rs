@@ -45,7 +45,7 @@ pub struct Recent {
 }
 
 /// How much of the past is kept for each server.
-pub const KEPT: Duration = Duration::from_secs(15 * 60);
+pub const KEPT: Duration = Duration::from_mins(15);
 
 const WINDOW: i64 = 10_000;
 

@@ -40,7 +40,7 @@ pub fn merge(row: &WindowRow, part: &WindowRow, kind: SeriesKind) -> WindowRow {
         ..*row
     };
     if kind == SeriesKind::Counter {
-        (merged.increase, merged.resets) = growth(earlier, later, &merged);
+        (merged.increase, merged.resets) = growth(earlier, later);
     }
     merged
 }
@@ -55,20 +55,20 @@ fn deviations(a: &WindowRow, b: &WindowRow) -> f64 {
     a.m2 + b.m2 + delta * delta * na * nb / (na + nb)
 }
 
-/// Growth and resets of a counter. One part after the other: both and what lies between them. Interleaved: without a
-/// reset the growth is from the first to the last sample; with one the parts no longer tell, and the larger of the two
-/// growths is the most that is certain.
-fn growth(earlier: &WindowRow, later: &WindowRow, merged: &WindowRow) -> (f64, i32) {
-    let resets = earlier.resets + later.resets;
+/// Growth and resets of a counter. One part after the other: both and what lies between them. Interleaved: samples between
+/// two others add no growth of their own, as inside a window, and what reaches beyond the earlier part is counted from its
+/// last sample.
+fn growth(earlier: &WindowRow, later: &WindowRow) -> (f64, i32) {
+    let step = |from: f64, to: f64| if to >= from { (to - from, 0) } else { (to, 1) };
     if later.first_at >= earlier.last_at {
-        let fell = later.first < earlier.last;
-        let between = if fell { later.first } else { later.first - earlier.last };
-        return (earlier.increase + between + later.increase, resets + i32::from(fell));
+        let (between, fell) = step(earlier.last, later.first);
+        (earlier.increase + between + later.increase, earlier.resets + fell + later.resets)
+    } else if later.last_at > earlier.last_at {
+        let (beyond, fell) = step(earlier.last, later.last);
+        (earlier.increase + beyond, earlier.resets + fell)
+    } else {
+        (earlier.increase, earlier.resets)
     }
-    if resets == 0 && merged.last >= merged.first {
-        return (merged.last - merged.first, 0);
-    }
-    (earlier.increase.max(later.increase), earlier.resets.max(later.resets).max(1))
 }
 
 #[cfg(test)]

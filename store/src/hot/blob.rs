@@ -51,7 +51,9 @@ pub(super) fn encode(rows: &[WindowRow]) -> Vec<u8> {
         }
         put_float(&mut out, row.min);
         if flags & FLAT == 0 {
-            [row.max, row.first, row.last].iter().for_each(|v| put_float(&mut out, *v));
+            for value in [row.max, row.first, row.last] {
+                put_float(&mut out, value);
+            }
         }
         if flags & SUM_IS_MIN == 0 {
             put_float(&mut out, row.sum);

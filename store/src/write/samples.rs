@@ -1,1 +1,163 @@
-//! samples
+//! Windows into `samples_10s` and `samples_1m`: by binary COPY when no row can be there yet, else read, merged and
+//! written back. Rows are always in order of their key, so that two writers never wait for each other in a circle.
+
+use hashbrown::HashMap;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use crate::{
+    Error, Tier, WindowRow,
+    history::{
+        at,
+        windows::{COLUMNS, window},
+    },
+};
+
+/// Adds rows that are not there yet; [`Error::Conflict`] when one is, and the transaction is lost. `rows` are in order of
+/// (series, time).
+pub async fn copy_in(conn: &mut PgConnection, tier: Tier, rows: &[WindowRow]) -> Result<u64, Error> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let statement = format!("COPY {} ({COLUMNS}) FROM STDIN (FORMAT binary)", tier.table());
+    let mut copy = conn.copy_in_raw(&statement).await?;
+    copy.send(binary(rows)).await?;
+    Ok(copy.finish().await?)
+}
+
+/// The rows that are there for these keys (series, time).
+pub async fn existing(
+    conn: &mut PgConnection,
+    tier: Tier,
+    keys: &[(i32, i64)],
+) -> Result<HashMap<(i32, i64), WindowRow>, Error> {
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    // LATERAL with OFFSET 0: one look into the primary key for each, whatever the planner thinks of the table
+    let query = format!(
+        "SELECT r.* FROM UNNEST($1::integer[], $2::timestamptz[]) AS k(id, at)
+         CROSS JOIN LATERAL (SELECT {COLUMNS} FROM {} WHERE series_id = k.id AND ts = k.at OFFSET 0) r",
+        tier.table()
+    );
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .bind(keys.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+        .bind(keys.iter().map(|(_, ts)| at(*ts)).collect::<Vec<_>>())
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| window(row).map(|row| ((row.series_id, row.ts_ms), row))).collect()
+}
+
+/// Writes rows, in place of what is there. `rows` are in order of (series, time), each key once.
+pub async fn replace(conn: &mut PgConnection, tier: Tier, rows: &[WindowRow]) -> Result<(), Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let set = COLUMNS.split(',').map(str::trim).skip(2).map(|column| format!("{column} = EXCLUDED.{column}"));
+    let query = format!(
+        "INSERT INTO {} ({COLUMNS})
+         SELECT * FROM UNNEST($1::integer[], $2::timestamptz[], $3::bigint[], $4::float8[], $5::float8[], $6::float8[],
+             $7::float8[], $8::float8[], $9::integer[], $10::integer[], $11::float8[], $12::float8[], $13::integer[],
+             $14::integer[], $15::bigint[])
+         ON CONFLICT (series_id, ts) DO UPDATE SET {}",
+        tier.table(),
+        set.collect::<Vec<_>>().join(", ")
+    );
+    sqlx::query(AssertSqlSafe(query))
+        .bind(column(rows, |r| r.series_id))
+        .bind(column(rows, |r| at(r.ts_ms)))
+        .bind(column(rows, |r| r.count))
+        .bind(column(rows, |r| r.sum))
+        .bind(column(rows, |r| r.min))
+        .bind(column(rows, |r| r.max))
+        .bind(column(rows, |r| r.first))
+        .bind(column(rows, |r| r.last))
+        .bind(column(rows, |r| r.first_at))
+        .bind(column(rows, |r| r.last_at))
+        .bind(column(rows, |r| r.m2))
+        .bind(column(rows, |r| r.increase))
+        .bind(column(rows, |r| r.resets))
+        .bind(column(rows, |r| r.origin.partition))
+        .bind(column(rows, |r| r.origin.offset))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+fn column<T>(rows: &[WindowRow], value: impl Fn(&WindowRow) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
+}
+
+/// 2000-01-01, from which PostgreSQL counts microseconds.
+const POSTGRES_EPOCH_MS: i64 = 946_684_800_000;
+
+/// PostgreSQL's binary COPY format (documentation of COPY, "Binary Format"): each field is its length and its bytes, big
+/// end first.
+fn binary(rows: &[WindowRow]) -> Vec<u8> {
+    const SIGNATURE: &[u8] = b"PGCOPY\n\xFF\r\n\0";
+    let mut out = Vec::with_capacity(32 + rows.len() * 160);
+    out.extend_from_slice(SIGNATURE);
+    // no flags, no extension of the header
+    out.extend_from_slice(&[0; 8]);
+    for row in rows {
+        out.extend_from_slice(&15_i16.to_be_bytes());
+        put(&mut out, &row.series_id.to_be_bytes());
+        let micros = row.ts_ms.saturating_sub(POSTGRES_EPOCH_MS).saturating_mul(1_000);
+        put(&mut out, &micros.to_be_bytes());
+        put(&mut out, &row.count.to_be_bytes());
+        for value in [row.sum, row.min, row.max, row.first, row.last] {
+            put(&mut out, &value.to_bits().to_be_bytes());
+        }
+        put(&mut out, &row.first_at.to_be_bytes());
+        put(&mut out, &row.last_at.to_be_bytes());
+        put(&mut out, &row.m2.to_bits().to_be_bytes());
+        put(&mut out, &row.increase.to_bits().to_be_bytes());
+        put(&mut out, &row.resets.to_be_bytes());
+        put(&mut out, &row.origin.partition.to_be_bytes());
+        put(&mut out, &row.origin.offset.to_be_bytes());
+    }
+    out.extend_from_slice(&(-1_i16).to_be_bytes());
+    out
+}
+
+fn put(out: &mut Vec<u8>, field: &[u8]) {
+    out.extend_from_slice(&(field.len() as i32).to_be_bytes());
+    out.extend_from_slice(field);
+}
+
+#[cfg(test)]
+mod tests {
+    use tidewatch_schemas::Origin;
+
+    use super::*;
+
+    #[test]
+    fn a_row_is_written_as_postgresql_documents_it() {
+        let row = WindowRow {
+            series_id: 1,
+            ts_ms: POSTGRES_EPOCH_MS + 10_000,
+            count: 2,
+            sum: 1.0,
+            min: 0.0,
+            max: 1.0,
+            first: 0.0,
+            last: 1.0,
+            first_at: 3,
+            last_at: 4,
+            m2: 0.5,
+            increase: 0.0,
+            resets: 0,
+            origin: Origin { partition: 5, offset: -1 },
+        };
+        let bytes = binary(&[row, row]);
+        assert_eq!(&bytes[..11], b"PGCOPY\n\xFF\r\n\0");
+        assert_eq!(&bytes[11..19], &[0; 8]);
+        let tuple = &bytes[19..];
+        assert_eq!(&tuple[..10], &[0, 15, 0, 0, 0, 4, 0, 0, 0, 1]);
+        assert_eq!(&tuple[10..22], &[0, 0, 0, 8, 0, 0, 0, 0, 0, 0x98, 0x96, 0x80]);
+        // six 4-byte and nine 8-byte fields, each after its length
+        let length = 2 + 15 * 4 + 6 * 4 + 9 * 8;
+        assert_eq!(bytes.len(), 19 + 2 * length + 2);
+        assert_eq!(&tuple[length - 8..length], &[0xFF; 8]);
+        assert_eq!(&bytes[bytes.len() - 2..], &[0xFF, 0xFF]);
+    }
+}
