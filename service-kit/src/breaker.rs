@@ -73,14 +73,11 @@ impl Instrument for State {
 
 /// The gauge all breakers of a process share, whichever service asks first.
 pub fn gauges(metrics: &crate::Metrics) -> IntGaugeVec {
-    let make = || {
-        metrics.gauges(
-            "tidewatch_breaker_state",
-            "State of a circuit breaker: 0 closed, 1 half open, 2 open",
-            &["service", "peer"],
-        )
-    };
-    metrics.breakers.get_or_init(make).clone()
+    metrics.shared_gauges(
+        "tidewatch_breaker_state",
+        "State of a circuit breaker: 0 closed, 1 half open, 2 open",
+        &["service", "peer"],
+    )
 }
 
 impl Breaker {

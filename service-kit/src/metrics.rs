@@ -7,8 +7,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use std::sync::{Arc, OnceLock};
-
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, core::Collector,
