@@ -82,9 +82,9 @@ impl ProcessorMetrics {
 
     pub(crate) fn record_read(&self, live: bool, age_ms: i64) {
         if live {
-            self.records.inc()
+            self.records.inc();
         } else {
-            self.replayed.inc()
+            self.replayed.inc();
         }
         self.lag_seconds.set(age_ms.max(0) as f64 / 1_000.0);
     }
