@@ -1,6 +1,8 @@
 //! The contracts may grow but not break. Public topics: every version of a schema reads every other. The raw topic: the
 //! current schema reads all older ones. The newest file of the history is the current schema.
 
+#![expect(clippy::unwrap_used, reason = "what panics in a test fails it")]
+
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use apache_avro::{Schema, schema_compatibility::SchemaCompatibility};

@@ -1,6 +1,8 @@
 //! The golden files: bytes and their JSON twin stand for the same record, in both directions. A foreign implementation of
 //! Avro reads the same files in `tests/contracts`.
 
+#![expect(clippy::unwrap_used, reason = "what panics in a test fails it")]
+
 use std::{fs, path::PathBuf};
 
 use serde_json::Value;
