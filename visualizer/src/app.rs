@@ -1,0 +1,207 @@
+//! What all requests share: the store, the directory of servers, answers in memory, limits, the live stream.
+//!
+//! Keeps: an outage of PostgreSQL is told apart from a wrong question; only the first may be answered from memory.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::http::StatusCode;
+use tidewatch_service_kit::{Shutdown, http::Problem};
+use tidewatch_store::{Error as StoreError, Server, Store};
+use tokio::sync::Semaphore;
+
+use crate::{
+    fleet::{self, Overview},
+    keep::{Answer, Kept, Shared},
+    live::Events,
+    metrics::Metrics,
+};
+
+/// How long the directory, the fleet's state and the fleet page are good for.
+pub(crate) const SHARED: Duration = Duration::from_secs(2);
+
+/// Fleet pages of different ranges that are shared at once.
+const FLEETS: usize = 32;
+
+/// Whether an answer has to be true now, or may be the last that is known (and is marked so).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Fresh,
+    LastKnown,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The question is no good.
+    Problem(Problem),
+    /// PostgreSQL is away.
+    Outage(String),
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        if error.is_outage() {
+            return Self::Outage(error.to_string());
+        }
+        if let StoreError::TooMuch(rows) = error {
+            return Self::Problem(too_much(&format!("the answer needs more than {rows} rows")));
+        }
+        tracing::error!(error = %tidewatch_service_kit::service::chain(&error), "read history");
+        Self::Problem(Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal_error",
+            "the history could not be read; the log says why",
+        ))
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Problem(problem) => problem,
+            Failure::Outage(_) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "history_unavailable",
+                "the history cannot be read at the moment",
+            )
+            .retry_after(5),
+        }
+    }
+}
+
+/// 400 for a question whose answer is too large.
+pub(crate) fn too_much(why: &str) -> Problem {
+    crate::params::bad("from", &format!("{why}: ask for a shorter range, a larger step or fewer metrics"))
+}
+
+/// All servers by name.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    pub(crate) servers: Vec<Server>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Directory {
+    pub(crate) fn new(servers: Vec<Server>) -> Self {
+        let by_name = servers.iter().enumerate().map(|(i, s)| (s.name.clone(), i)).collect();
+        Self { servers, by_name }
+    }
+
+    /// By id when it is a number that is one, else by name.
+    pub(crate) fn find(&self, wanted: &str) -> Option<&Server> {
+        let by_id = wanted.parse().ok().and_then(|id: i32| self.servers.iter().find(|s| s.id == id));
+        by_id.or_else(|| self.by_name.get(wanted).map(|&index| &self.servers[index]))
+    }
+}
+
+/// Shared by all requests.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) store: Store,
+    pub(crate) metrics: Metrics,
+    pub(crate) events: Events,
+    pub(crate) shutdown: Shutdown,
+    /// Milliseconds since 1970; tests stop it.
+    pub(crate) clock: fn() -> i64,
+    pub(crate) queries: Semaphore,
+    pub(crate) live_clients: Arc<Semaphore>,
+    pub(crate) max_points: usize,
+    pub(crate) silent_after: i64,
+    pub(crate) kept: Kept,
+    pub(crate) redis_away: AtomicBool,
+    pub(crate) overview: Shared<Overview>,
+    pub(crate) past: Shared<fleet::Past>,
+    directory: Shared<Directory>,
+    fleets: Mutex<HashMap<String, Arc<Shared<Answer>>>>,
+}
+
+impl App {
+    pub(crate) fn new(
+        config: &crate::Config,
+        store: Store,
+        metrics: Metrics,
+        events: Events,
+        shutdown: Shutdown,
+        clock: fn() -> i64,
+    ) -> Self {
+        Self {
+            store,
+            metrics,
+            events,
+            shutdown,
+            clock,
+            queries: Semaphore::new(config.visualizer_concurrency),
+            live_clients: Arc::new(Semaphore::new(config.visualizer_live_clients)),
+            max_points: config.visualizer_max_points,
+            silent_after: config.visualizer_silent_after.as_millis() as i64,
+            kept: Kept::new(config.visualizer_kept_answers, config.visualizer_kept_mib << 20),
+            redis_away: AtomicBool::new(false),
+            overview: Shared::default(),
+            past: Shared::default(),
+            directory: Shared::default(),
+            fleets: Mutex::default(),
+        }
+    }
+
+    /// All servers as PostgreSQL has them.
+    pub(crate) async fn directory(&self) -> Result<Arc<Directory>, Failure> {
+        let read = async { Ok(Directory::new(self.store.history.servers().await?)) };
+        Ok(self.directory.get(SHARED, busy, read).await?.0)
+    }
+
+    /// Who is meant. Ids and names do not change, so an old directory is as good while PostgreSQL is away.
+    pub(crate) async fn server(&self, wanted: &str) -> Result<Server, Failure> {
+        let directory = match self.directory().await {
+            Ok(directory) => directory,
+            Err(Failure::Outage(why)) => match self.directory.last().await {
+                Some(directory) => directory,
+                None => match self.store.hot.servers_last_known().await {
+                    Some(servers) => Arc::new(Directory::new(servers)),
+                    None => return Err(Failure::Outage(why)),
+                },
+            },
+            Err(problem) => return Err(problem),
+        };
+        directory.find(wanted).cloned().ok_or_else(|| {
+            let wanted: String = wanted.chars().take(253).collect();
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "unknown_server",
+                format!("no server has the id or name \"{wanted}\""),
+            )
+            .into()
+        })
+    }
+
+    /// The shared fleet page of one range.
+    pub(crate) fn fleet(&self, key: &str) -> Arc<Shared<Answer>> {
+        let mut fleets = self.fleets.lock().unwrap_or_else(PoisonError::into_inner);
+        if fleets.len() >= FLEETS && !fleets.contains_key(key) {
+            // those that nobody is using right now
+            fleets.retain(|_, shared| Arc::strong_count(shared) > 1);
+        }
+        Arc::clone(fleets.entry(key.to_owned()).or_default())
+    }
+
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.redis_away.load(Ordering::Relaxed) || self.store.hot.is_open()
+    }
+}
+
+/// For those who come just after somebody else's try failed.
+pub(crate) fn busy() -> Failure {
+    Failure::Outage("postgresql did not answer a moment ago".to_owned())
+}

@@ -1,0 +1,366 @@
+//! `GET /api/v1/query`: the columns of a server's charts. In: windows (Redis first), bands, anomalies. Out: one answer on
+//! one grid.
+//!
+//! Keeps: the same answer whether the windows came from Redis or from PostgreSQL.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use serde::Serialize;
+use tidewatch_schemas::{Labels, SeriesKind};
+use tidewatch_store::{AnomalyQuery, AnomalyRow, ExpectationRow, Freshness, SeriesMeta, Tier, WindowRow};
+
+pub(crate) mod columns;
+
+use columns::{Band, COARSE, Columns, Expected, FINE, Grid, Odd};
+
+use crate::{
+    app::{App, Failure, Mode, too_much},
+    keep::{Answer, Source},
+    params::{Params, Range, bad},
+    rate::Window,
+};
+
+/// Windows that one query may read: a bound for memory, far above what a screen shows.
+const MAX_READ: usize = 300_000;
+
+/// Anomalies in one answer.
+const MAX_ODD: usize = 5_000;
+
+/// How fine a chart is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resolution {
+    Width(i64),
+    Step(i64),
+}
+
+/// A question for columns.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    pub(crate) server: String,
+    pub(crate) metrics: Vec<String>,
+    pub(crate) range: Range,
+    pub(crate) resolution: Resolution,
+}
+
+impl Question {
+    pub(crate) const KNOWN: [&str; 6] = ["server", "metric", "from", "to", "width", "step"];
+
+    pub(crate) fn read(params: &Params, now: i64) -> Result<Self, tidewatch_service_kit::http::Problem> {
+        let server = params.get("server").filter(|s| !s.is_empty());
+        let server = server.ok_or_else(|| bad("server", "is required: the id or name of a server"))?;
+        let width = params.number("width", 10, 10_000)?;
+        let step = params.number("step", FINE, 366 * crate::params::DAY)?;
+        let resolution = match (width, step) {
+            (Some(_), Some(_)) => return Err(bad("step", "may not be given together with width")),
+            (None, Some(step)) if step % FINE != 0 || (step > COARSE && step % COARSE != 0) => {
+                return Err(bad("step", "has to be a multiple of 10000 ms, above 60000 ms one of 60000 ms"));
+            }
+            (None, Some(step)) => Resolution::Step(step),
+            (width, None) => Resolution::Width(width.unwrap_or(600)),
+        };
+        let range = params.range(now, crate::params::HOUR)?;
+        Ok(Self { server: server.to_owned(), metrics: params.metrics()?, range, resolution })
+    }
+
+    pub(crate) fn key(&self, now: i64) -> String {
+        format!("query {:?} {:?} {} {:?}", self.server, self.metrics, self.range.key(now), self.resolution)
+    }
+}
+
+/// The grid for so many series: a width leaves us the choice, and many series over a long time make it coarser.
+fn grid(question: &Question, series: usize, max_points: usize) -> Result<Grid, Failure> {
+    let series = series.max(1);
+    let windows = |grid: Grid| (grid.end() - grid.reads_from()) / grid.tier();
+    let fits = |grid: Grid| {
+        grid.len.saturating_mul(series) <= max_points
+            && (windows(grid) as usize).saturating_mul(series) <= MAX_READ
+    };
+    let grid = match question.resolution {
+        Resolution::Step(step) => Grid::new(question.range, step),
+        Resolution::Width(width) => {
+            let finest = Grid::for_width(question.range, width);
+            // minutes instead of ten seconds save the most; then fewer and fewer points
+            let minutes = Grid::new(question.range, finest.step.max(2 * COARSE));
+            let fewer = (1..=6).map(|halves| Grid::for_width(question.range, (width >> halves).max(10)));
+            let choices = [finest, minutes].into_iter().chain(fewer);
+            choices.into_iter().find(|&grid| fits(grid)).unwrap_or(finest)
+        }
+    };
+    if fits(grid) {
+        return Ok(grid);
+    }
+    Err(too_much(&format!("{series} series over {} steps are too many for one answer", grid.len)).into())
+}
+
+impl App {
+    pub(crate) async fn query(&self, question: &Question, mode: Mode) -> Result<Answer, Failure> {
+        let server = self.server(&question.server).await?;
+        let series = self.series(server.id, &question.metrics, mode).await?;
+        let grid = grid(question, series.len(), self.max_points)?;
+        let tier = if grid.tier() == FINE { Tier::TenSeconds } else { Tier::Minute };
+        let ids: Vec<i32> = series.iter().map(|s| s.id).collect();
+        let read = Range { from: grid.reads_from(), to: grid.end() };
+        let (rows, source, newest) = self.windows(server.id, &ids, tier, read, mode).await?;
+        let (expected, odd) = if mode == Mode::Fresh {
+            let anomalies = AnomalyQuery {
+                server_id: Some(server.id),
+                from_ms: Some(grid.t0),
+                to_ms: Some(grid.end()),
+                limit: MAX_ODD,
+            };
+            // a band of a minute that began before the grid reaches into it
+            let history = &self.store.history;
+            tokio::try_join!(
+                history.expectations(&ids, grid.t0 - COARSE, grid.end()),
+                history.anomalies(&anomalies)
+            )?
+        } else {
+            (Vec::new(), Vec::new())
+        };
+        let now = (self.clock)();
+        let as_of = if mode == Mode::Fresh { now } else { newest.unwrap_or(now) };
+        let range = question.range;
+        let build = move || {
+            let answer = View {
+                server: ServerName { id: server.id, name: &server.name },
+                from: range.from,
+                to: range.to,
+                step: grid.step,
+                tier: tier.as_str(),
+                as_of,
+                anomalies: anomalies(grid, &series, odd),
+                series: series_views(grid, &series, &rows, &expected),
+            };
+            serde_json::to_vec(&answer)
+        };
+        let json = tokio::task::spawn_blocking(build).await;
+        let json =
+            json.map_err(|e| Failure::Outage(e.to_string()))?.map_err(|e| Failure::Outage(e.to_string()))?;
+        Ok(Answer { json: Bytes::from(json), source, link: None, as_of })
+    }
+
+    /// The series of a server by id, of these names or all.
+    pub(crate) async fn series(
+        &self,
+        server_id: i32,
+        metrics: &[String],
+        mode: Mode,
+    ) -> Result<Vec<SeriesMeta>, Failure> {
+        let freshness = if mode == Mode::Fresh { Freshness::Exact } else { Freshness::LastKnown };
+        if let Some(mut series) = self.store.hot.series(server_id, freshness).await {
+            if !metrics.is_empty() {
+                series.retain(|s| metrics.contains(&s.metric_name));
+            }
+            return Ok(series);
+        }
+        match mode {
+            Mode::Fresh => Ok(self.store.history.series(server_id, metrics).await?),
+            Mode::LastKnown => Err(crate::app::busy()),
+        }
+    }
+
+    /// Windows by series and time, where they came from, and the newest that Redis knows.
+    pub(crate) async fn windows(
+        &self,
+        server_id: i32,
+        ids: &[i32],
+        tier: Tier,
+        range: Range,
+        mode: Mode,
+    ) -> Result<(Vec<WindowRow>, Source, Option<i64>), Failure> {
+        if tier == Tier::TenSeconds {
+            let freshness = if mode == Mode::Fresh { Freshness::Exact } else { Freshness::LastKnown };
+            let recent = self.store.hot.recent(server_id, range.from, range.to, freshness).await;
+            if let Some(mut recent) = recent {
+                recent.rows.retain(|row| ids.binary_search(&row.series_id).is_ok());
+                return Ok((recent.rows, Source::Redis, Some(recent.newest_ms + FINE)));
+            }
+        }
+        match mode {
+            Mode::Fresh => {
+                let rows = self.store.history.windows(ids, tier, range.from, range.to).await?;
+                Ok((rows, Source::Postgres, None))
+            }
+            Mode::LastKnown => Err(crate::app::busy()),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct View<'a> {
+    server: ServerName<'a>,
+    from: i64,
+    to: i64,
+    step: i64,
+    tier: &'static str,
+    as_of: i64,
+    series: Vec<SeriesView<'a>>,
+    anomalies: Vec<OddView<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ServerName<'a> {
+    id: i32,
+    name: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct SeriesView<'a> {
+    series_id: i32,
+    metric: &'a str,
+    labels: &'a Labels,
+    kind: SeriesKind,
+    unit: &'a str,
+    t0: i64,
+    #[serde(flatten)]
+    columns: Columns,
+    expected: Option<Band>,
+}
+
+#[derive(Debug, Serialize)]
+struct OddView<'a> {
+    series_id: i32,
+    metric: &'a str,
+    labels: &'a Labels,
+    from: i64,
+    to: i64,
+    score: f64,
+    value: f64,
+    low: f64,
+    high: f64,
+}
+
+fn series_views<'a>(
+    grid: Grid,
+    series: &'a [SeriesMeta],
+    rows: &[WindowRow],
+    expected: &[ExpectationRow],
+) -> Vec<SeriesView<'a>> {
+    let windows: HashMap<i32, &[WindowRow]> =
+        rows.chunk_by(|a, b| a.series_id == b.series_id).map(|chunk| (chunk[0].series_id, chunk)).collect();
+    let bands: HashMap<i32, &[ExpectationRow]> = expected
+        .chunk_by(|a, b| a.series_id == b.series_id)
+        .map(|chunk| (chunk[0].series_id, chunk))
+        .collect();
+    let views = series.iter().filter_map(|meta| {
+        let rows = windows.get(&meta.id)?;
+        let columns = columns::columns(grid, meta.kind, rows.iter().map(Window::from))?;
+        let band = bands.get(&meta.id).and_then(|rows| columns::band(grid, rows.iter().map(Expected::from)));
+        Some(SeriesView {
+            series_id: meta.id,
+            metric: &meta.metric_name,
+            labels: &meta.labels,
+            kind: meta.kind,
+            unit: &meta.unit,
+            t0: grid.t0,
+            columns,
+            expected: band,
+        })
+    });
+    views.collect()
+}
+
+fn anomalies(grid: Grid, series: &[SeriesMeta], mut odd: Vec<AnomalyRow>) -> Vec<OddView<'_>> {
+    odd.sort_by_key(|row| (row.series_id, row.ts_ms));
+    let mut views = Vec::new();
+    for rows in odd.chunk_by(|a, b| a.series_id == b.series_id) {
+        let Ok(index) = series.binary_search_by_key(&rows[0].series_id, |s| s.id) else { continue };
+        let meta = &series[index];
+        // windows within the same or the next step look like one
+        for run in columns::runs(grid.step, rows.iter().map(Odd::from)) {
+            views.push(OddView {
+                series_id: meta.id,
+                metric: &meta.metric_name,
+                labels: &meta.labels,
+                from: run.from,
+                to: run.to,
+                score: run.score,
+                value: run.value,
+                low: run.low,
+                high: run.high,
+            });
+        }
+    }
+    views
+}
+
+impl From<&WindowRow> for Window {
+    fn from(row: &WindowRow) -> Self {
+        Self {
+            ts: row.ts_ms,
+            count: row.count,
+            sum: row.sum,
+            min: row.min,
+            max: row.max,
+            first: row.first,
+            last: row.last,
+            first_at: row.first_at,
+            last_at: row.last_at,
+            increase: row.increase,
+        }
+    }
+}
+
+impl From<&ExpectationRow> for Expected {
+    fn from(row: &ExpectationRow) -> Self {
+        Self { ts: row.ts_ms, window_ms: row.window_ms.into(), low: row.low, high: row.high }
+    }
+}
+
+impl From<&AnomalyRow> for Odd {
+    fn from(row: &AnomalyRow) -> Self {
+        Self {
+            from: row.ts_ms,
+            to: row.ts_ms + i64::from(row.window_ms),
+            score: row.score,
+            value: row.value,
+            low: row.expected_low,
+            high: row.expected_high,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::{DAY, HOUR, SECOND};
+
+    const NOW: i64 = 1_795_443_360_000;
+
+    fn question(hours: i64, resolution: Resolution) -> Question {
+        let range = Range { from: NOW - hours * HOUR, to: NOW };
+        Question { server: "a".into(), metrics: Vec::new(), range, resolution }
+    }
+
+    #[test]
+    fn a_width_gives_way_to_many_series_and_a_step_does_not() {
+        let steps = |hours, series| {
+            grid(&question(hours, Resolution::Width(600)), series, 1_000_000).map(|g| g.step / SECOND).ok()
+        };
+        assert_eq!(steps(1, 400), Some(10));
+        assert_eq!(steps(6, 400), Some(120));
+        assert_eq!(steps(6, 30), Some(20));
+        assert_eq!(steps(7 * 24, 20), Some(600));
+        let asked = grid(&question(6, Resolution::Step(10_000)), 400, 1_000_000);
+        assert!(matches!(asked, Err(Failure::Problem(problem)) if problem.code() == "bad_parameter"));
+    }
+
+    #[test]
+    fn a_step_is_made_of_whole_windows() {
+        let read =
+            |query: &str| Params::parse(Some(query), &Question::KNOWN).and_then(|p| Question::read(&p, NOW));
+        assert_eq!(read("server=a&step=120000").expect("good").resolution, Resolution::Step(120_000));
+        for bad in [
+            "",
+            "server=",
+            "server=a&step=15000",
+            "server=a&step=70000",
+            "server=a&step=10000&width=9",
+            "server=a&width=1",
+        ] {
+            assert_eq!(read(bad).expect_err(bad).status().as_u16(), 400, "{bad}");
+        }
+        assert!(read(&format!("server=a&step={DAY}")).is_ok());
+    }
+}

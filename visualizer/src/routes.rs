@@ -1,0 +1,267 @@
+//! The HTTP surface: which path is answered by what, and what every answer carries. In: requests. Out: JSON with its source,
+//! kept answers while PostgreSQL is away, the live stream, the pages.
+//!
+//! Keeps: a stale answer always says so and how old it is; no question takes more than its share.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    extract::{Path, RawQuery, Request, State},
+    http::{HeaderName, HeaderValue, StatusCode, Uri, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Serialize;
+use tidewatch_service_kit::http::{Problem, request_ids};
+use tower_http::compression::CompressionLayer;
+
+use crate::{
+    app::{App, Failure, Mode, SHARED, busy},
+    events::Filter,
+    fleet::Overview,
+    keep::{Answer, Source},
+    live, pages,
+    params::{HOUR, Params, Range},
+    query::Question,
+    samples::SamplesQuestion,
+    views::ServerView,
+};
+
+/// How long a question waits for its turn.
+const TURN: Duration = Duration::from_secs(2);
+
+static SOURCE: HeaderName = HeaderName::from_static("x-tidewatch-source");
+static DEGRADED: HeaderName = HeaderName::from_static("x-tidewatch-degraded");
+static STALE: HeaderName = HeaderName::from_static("x-tidewatch-stale");
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let questions = Router::new()
+        .route("/api/v1/servers", get(servers))
+        .route("/api/v1/servers/{server}", get(server))
+        .route("/api/v1/metrics/{server}", get(metrics))
+        .route("/api/v1/query", get(query))
+        .route("/api/v1/fleet", get(fleet))
+        .route("/api/v1/alerts", get(alerts))
+        .route("/api/v1/anomalies", get(anomalies))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&app), take_turns));
+    Router::new()
+        .merge(questions)
+        .route("/api/v1/live", get(live::stream::live))
+        .route("/healthz", get(async || "ok\n"))
+        .fallback(pages::page)
+        .method_not_allowed_fallback(pages::method_not_allowed)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), measure))
+        // the default leaves event streams alone
+        .layer(CompressionLayer::new())
+        .layer(middleware::from_fn(pages::security_headers))
+        .layer(middleware::from_fn(request_ids))
+        .with_state(app)
+}
+
+/// Middleware: so many questions at once; others wait for a moment.
+async fn take_turns(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(TURN, app.queries.acquire()).await {
+        Ok(Ok(_turn)) => next.run(request).await,
+        _ => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "queue_full", "too many queries at once")
+            .retry_after(1)
+            .into_response(),
+    }
+}
+
+/// Middleware: counts the answer and its time to the first byte.
+async fn measure(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let route = route_of(request.uri().path());
+    let start = Instant::now();
+    let mut response = next.run(request).await;
+    if route.starts_with("/api/") && app.is_degraded() {
+        response.headers_mut().insert(DEGRADED.clone(), HeaderValue::from_static("redis"));
+    }
+    let headers = response.headers();
+    let source = if headers.contains_key(&STALE) {
+        "kept"
+    } else {
+        headers.get(&SOURCE).and_then(|v| v.to_str().ok()).unwrap_or("none")
+    };
+    app.metrics.record_request(route, response.status().as_u16(), source, start.elapsed());
+    response
+}
+
+/// The route's template: what a request may name must not become a label.
+fn route_of(path: &str) -> &'static str {
+    let Some(rest) = path.strip_prefix("/api/v1/") else {
+        return if path.starts_with("/api") { "/api/other" } else { "pages" };
+    };
+    match rest.split('/').next().unwrap_or_default() {
+        "servers" if rest.contains('/') => "/api/v1/servers/{server}",
+        "servers" => "/api/v1/servers",
+        "metrics" => "/api/v1/metrics/{server}",
+        "query" => "/api/v1/query",
+        "fleet" => "/api/v1/fleet",
+        "alerts" => "/api/v1/alerts",
+        "anomalies" => "/api/v1/anomalies",
+        "live" => "/api/v1/live",
+        _ => "/api/other",
+    }
+}
+
+/// A question that was understood.
+#[derive(Debug)]
+enum Ask {
+    Servers,
+    Server(String),
+    /// With the path that was asked.
+    Samples(SamplesQuestion, String),
+    Columns(Question),
+    Fleet(Range),
+    Alerts(Filter),
+    Anomalies(Filter),
+}
+
+impl Ask {
+    async fn answer(&self, app: &App, key: &str, mode: Mode) -> Result<Answer, Failure> {
+        match self {
+            Self::Servers => {
+                let overview = overview(app, mode).await?;
+                let view = |s| ServerView::new(s, overview.status(s), overview.open(s.id).len());
+                let views: Vec<_> = overview.directory.servers.iter().map(view).collect();
+                json(&views, source_of(mode), overview.as_of)
+            }
+            Self::Server(wanted) => {
+                let overview = overview(app, mode).await?;
+                let id = app.server(wanted).await?.id;
+                // not there: newer than the overview, for two seconds at most
+                let server = overview.directory.servers.iter().find(|s| s.id == id).ok_or_else(busy)?;
+                let view = ServerView::new(server, overview.status(server), overview.open(id).len());
+                json(&view, source_of(mode), overview.as_of)
+            }
+            Self::Samples(question, path) => app.samples(question, path, mode).await,
+            Self::Columns(question) => app.query(question, mode).await,
+            Self::Fleet(range) if mode == Mode::LastKnown => app.fleet_page(*range, mode).await,
+            Self::Fleet(range) => {
+                let shared = app.fleet(key);
+                let (page, there) = shared.get(SHARED, busy, Box::pin(app.fleet_page(*range, mode))).await?;
+                if there {
+                    app.metrics.record_cache_hit("shared");
+                }
+                Ok((*page).clone())
+            }
+            Self::Alerts(filter) => app.alerts(filter, mode).await,
+            Self::Anomalies(filter) => app.anomalies(filter, mode).await,
+        }
+    }
+}
+
+async fn overview(app: &App, mode: Mode) -> Result<Arc<Overview>, Failure> {
+    let (overview, there) = app.overview(mode).await?;
+    if there {
+        app.metrics.record_cache_hit("shared");
+    }
+    Ok(overview)
+}
+
+/// The fresh answer; while PostgreSQL is away the one that was kept for this question, else what Redis last knew.
+async fn answer(app: &App, key: String, ask: Ask) -> Result<Response, Problem> {
+    match Box::pin(ask.answer(app, &key, Mode::Fresh)).await {
+        Ok(answer) => {
+            app.kept.put(&key, answer.clone());
+            Ok(respond(answer, None))
+        }
+        Err(Failure::Outage(why)) => {
+            tracing::debug!(%why, "answer from memory");
+            let stale = if let Some(kept) = app.kept.get(&key) {
+                app.metrics.record_cache_hit("kept");
+                kept
+            } else {
+                match Box::pin(ask.answer(app, &key, Mode::LastKnown)).await {
+                    Ok(last) => last,
+                    // it is the outage that has to be told, not what Redis lacks
+                    Err(_) => return Err(Failure::Outage(why).into()),
+                }
+            };
+            let age = ((app.clock)() - stale.as_of).max(0) / 1_000;
+            Ok(respond(stale, Some(age)))
+        }
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+fn respond(answer: Answer, stale: Option<i64>) -> Response {
+    let mut response = answer.json.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(SOURCE.clone(), HeaderValue::from_static(answer.source.as_str()));
+    if let Some(link) = answer.link.and_then(|link| HeaderValue::from_str(&link).ok()) {
+        headers.insert(header::LINK, link);
+    }
+    if let Some(age) = stale {
+        headers.insert(STALE.clone(), HeaderValue::from_static("true"));
+        headers.insert(header::AGE, age.into());
+    }
+    response
+}
+
+/// A small answer, made on the spot.
+pub(crate) fn json(value: &impl Serialize, source: Source, as_of: i64) -> Result<Answer, Failure> {
+    let json = serde_json::to_vec(value).map_err(|error| Failure::Outage(error.to_string()))?;
+    Ok(Answer { json: json.into(), source, link: None, as_of })
+}
+
+fn source_of(mode: Mode) -> Source {
+    if mode == Mode::Fresh { Source::Postgres } else { Source::Redis }
+}
+
+async fn servers(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
+    Params::parse(raw.as_deref(), &[])?;
+    answer(&app, "servers".to_owned(), Ask::Servers).await
+}
+
+async fn server(
+    State(app): State<Arc<App>>,
+    Path(wanted): Path<String>,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Problem> {
+    Params::parse(raw.as_deref(), &[])?;
+    answer(&app, format!("server {wanted:?}"), Ask::Server(wanted)).await
+}
+
+async fn metrics(
+    State(app): State<Arc<App>>,
+    Path(wanted): Path<String>,
+    uri: Uri,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Problem> {
+    let now = (app.clock)();
+    let params = Params::parse(raw.as_deref(), &SamplesQuestion::KNOWN)?;
+    let question = SamplesQuestion::parse(&params, wanted, now)?;
+    answer(&app, question.key(now), Ask::Samples(question, uri.path().to_owned())).await
+}
+
+async fn query(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
+    let now = (app.clock)();
+    let question = Question::read(&Params::parse(raw.as_deref(), &Question::KNOWN)?, now)?;
+    answer(&app, question.key(now), Ask::Columns(question)).await
+}
+
+async fn fleet(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
+    let now = (app.clock)();
+    let range = Params::parse(raw.as_deref(), &["from", "to"])?.range(now, 2 * HOUR)?;
+    answer(&app, format!("fleet {}", range.key(now)), Ask::Fleet(range)).await
+}
+
+async fn alerts(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
+    let params = Params::parse(raw.as_deref(), &["status", "server", "from", "to", "limit"])?;
+    let filter = Filter::parse(&params, (app.clock)())?;
+    answer(&app, format!("alerts {params:?}"), Ask::Alerts(filter)).await
+}
+
+async fn anomalies(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
+    let params = Params::parse(raw.as_deref(), &["server", "from", "to", "limit"])?;
+    let filter = Filter::parse(&params, (app.clock)())?;
+    answer(&app, format!("anomalies {params:?}"), Ask::Anomalies(filter)).await
+}

@@ -1,0 +1,179 @@
+//! What answers look like: the JSON shapes that several routes and the live stream share. Pure.
+//!
+//! Keeps: the field names of the HTTP interface; times as RFC 3339 text.
+
+use serde::Serialize;
+use tidewatch_schemas::{Alert, AlertStatus, Labels, Severity, time::rfc3339};
+use tidewatch_store::{AnomalyRow, MetricRow, Server, StoredAlert};
+
+use crate::fleet::status::Status;
+
+/// The collector's summary gauges.
+pub(crate) const CPU: &str = "tidewatch_host_cpu_busy_percent";
+pub(crate) const MEMORY: &str = "tidewatch_host_memory_used_percent";
+pub(crate) const NETWORK: &str = "tidewatch_host_network_bytes_per_second";
+pub(crate) const DISK: &str = "tidewatch_host_filesystem_used_percent";
+
+/// The fullest file system of a server.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Disk {
+    pub(crate) mountpoint: String,
+    pub(crate) last: f64,
+}
+
+pub(crate) fn mountpoint(labels: &Labels) -> String {
+    labels.get("mountpoint").cloned().unwrap_or_default()
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ServerView {
+    id: i32,
+    name: String,
+    ip_address: Option<String>,
+    status: Status,
+    last_seen: String,
+    first_seen: String,
+    labels: Labels,
+    open_alerts: usize,
+}
+
+impl ServerView {
+    pub(crate) fn new(server: &Server, status: Status, open_alerts: usize) -> Self {
+        Self {
+            id: server.id,
+            name: server.name.clone(),
+            ip_address: server.ip_address.clone(),
+            status,
+            last_seen: rfc3339(server.last_seen_ms),
+            first_seen: rfc3339(server.first_seen_ms),
+            labels: server.labels.clone(),
+            open_alerts,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct MetricView {
+    id: i64,
+    server_id: i32,
+    metric_name: String,
+    value: f64,
+    timestamp: String,
+    labels: Labels,
+}
+
+impl From<MetricRow> for MetricView {
+    fn from(row: MetricRow) -> Self {
+        Self {
+            id: row.id,
+            server_id: row.server_id,
+            metric_name: row.metric_name,
+            value: row.value,
+            timestamp: rfc3339(row.ts_ms),
+            labels: row.labels,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct RelatedView {
+    metric: String,
+    labels: Labels,
+    score: f64,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct AlertView {
+    alert_id: String,
+    fingerprint: String,
+    incident_id: String,
+    server: String,
+    /// `null` only in the live stream, for a server that the store does not know yet.
+    server_id: Option<i32>,
+    status: AlertStatus,
+    severity: Severity,
+    rule: String,
+    starts_at: String,
+    ends_at: Option<String>,
+    title: String,
+    explanation: String,
+    metric_name: Option<String>,
+    labels: Labels,
+    unit: String,
+    value: Option<f64>,
+    expected_low: Option<f64>,
+    expected_high: Option<f64>,
+    score: Option<f64>,
+    related: Vec<RelatedView>,
+    runbook_url: Option<String>,
+    updated_at: String,
+}
+
+impl AlertView {
+    pub(crate) fn new(server_id: Option<i32>, alert: Alert) -> Self {
+        let related = alert.related.into_iter();
+        Self {
+            alert_id: alert.alert_id,
+            fingerprint: alert.fingerprint,
+            incident_id: alert.incident_id,
+            server: alert.server,
+            server_id,
+            status: alert.status,
+            severity: alert.severity,
+            rule: alert.rule,
+            starts_at: rfc3339(alert.starts_at),
+            ends_at: alert.ends_at.map(rfc3339),
+            title: alert.title,
+            explanation: alert.explanation,
+            metric_name: alert.metric,
+            labels: alert.labels,
+            unit: alert.unit,
+            value: alert.value,
+            expected_low: alert.expected_low,
+            expected_high: alert.expected_high,
+            score: alert.score,
+            related: related
+                .map(|r| RelatedView { metric: r.metric, labels: r.labels, score: r.score })
+                .collect(),
+            runbook_url: alert.runbook_url,
+            updated_at: rfc3339(alert.updated_at),
+        }
+    }
+}
+
+impl From<StoredAlert> for AlertView {
+    fn from(stored: StoredAlert) -> Self {
+        Self::new(Some(stored.server_id), stored.alert)
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct AnomalyView {
+    server: String,
+    server_id: i32,
+    metric_name: String,
+    labels: Labels,
+    timestamp: String,
+    value: f64,
+    expected_low: f64,
+    expected_high: f64,
+    score: f64,
+    method: String,
+}
+
+impl From<AnomalyRow> for AnomalyView {
+    fn from(row: AnomalyRow) -> Self {
+        Self {
+            server: row.server,
+            server_id: row.server_id,
+            metric_name: row.metric_name,
+            labels: row.labels,
+            timestamp: rfc3339(row.ts_ms),
+            value: row.value,
+            expected_low: row.expected_low,
+            expected_high: row.expected_high,
+            score: row.score,
+            method: row.method,
+        }
+    }
+}
