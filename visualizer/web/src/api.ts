@@ -110,6 +110,7 @@ export interface Alert {
   expected_high: number | null;
   score: number | null;
   related: { metric: string; labels: Record<string, string> }[];
+  runbook_url?: string | null;
   updated_at: string;
 }
 

@@ -38,6 +38,8 @@ export class App {
   /** End of the newest data on the page, by the service's clock. */
   dataAt = $state<number | null>(null);
   openAlerts = $state(0);
+  /** A reader holds a time on the charts: they wait. */
+  held = $state(false);
   /** The service's clock; ticks every second. */
   now = $state(Date.now());
   private skew = 0;
@@ -74,6 +76,14 @@ export class App {
       this.failed(e);
     } finally {
       this.starting = false;
+    }
+  }
+
+  async countAlerts(): Promise<void> {
+    try {
+      this.openAlerts = (await this.api.alerts({ status: 'firing', limit: 500 })).body.length;
+    } catch (e) {
+      this.failed(e);
     }
   }
 

@@ -32,6 +32,8 @@ export class FleetView {
   private timer: ReturnType<typeof setTimeout> | undefined;
   private live: Live | null = null;
   private soon = false;
+  private readonly fresh = new Map<number, ServerEvent>();
+  private flush: ReturnType<typeof setTimeout> | undefined;
 
   open(): () => void {
     app.dataAt = null;
@@ -47,14 +49,20 @@ export class FleetView {
       this.live?.close();
       this.loader.stop();
       clearTimeout(this.timer);
+      clearTimeout(this.flush);
     };
   }
 
   async load(): Promise<void> {
     clearTimeout(this.timer);
     await this.loader.load();
-    this.timer = setTimeout(() => void this.load(), this.pause());
+    this.plan();
     this.live?.now();
+  }
+
+  private plan(): void {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => (document.visibilityState === 'hidden' ? this.plan() : void this.load()), this.pause());
   }
 
   /** An empty or young fleet changes by the window; a settled one by the width of a sparkline's sample. */
@@ -75,29 +83,39 @@ export class FleetView {
 
   private event(type: string, data: unknown): void {
     if (type === 'server') this.server(data as ServerEvent);
-    else if (type === 'alert') this.ask();
+    else if (type === 'alert') {
+      this.ask();
+      void app.countAlerts();
+    }
     else app.heard((data as { now: number }).now);
   }
 
   private server(e: ServerEvent): void {
     this.seen(e.last_seen);
-    const i = this.rows.findIndex((r) => r.id === e.id);
-    if (i < 0) {
-      this.ask();
-      return;
-    }
-    const row = this.rows[i];
-    if (row.status === 'silent') this.ask();
-    const rows = this.rows.slice();
-    rows[i] = {
-      ...row,
-      last_seen: e.last_seen,
-      cpu: { ...row.cpu, last: e.cpu },
-      memory: { ...row.memory, last: e.memory },
-      network: { ...row.network, last: e.network },
-      disk: e.disk ?? row.disk,
-    };
-    this.rows = rows;
+    this.fresh.set(e.id, e);
+    this.flush ??= setTimeout(() => this.apply(), 100);
+  }
+
+  /** A thousand servers speak within one window: their rows change together. */
+  private apply(): void {
+    this.flush = undefined;
+    const known = new Set<number>();
+    this.rows = this.rows.map((row) => {
+      const e = this.fresh.get(row.id);
+      if (!e) return row;
+      known.add(row.id);
+      if (row.status === 'silent') this.ask();
+      return {
+        ...row,
+        last_seen: e.last_seen,
+        cpu: { ...row.cpu, last: e.cpu },
+        memory: { ...row.memory, last: e.memory },
+        network: { ...row.network, last: e.network },
+        disk: e.disk ?? row.disk,
+      };
+    });
+    if (known.size < this.fresh.size) this.ask();
+    this.fresh.clear();
   }
 
   /** Ask again in a moment: ten events at once are one question. */

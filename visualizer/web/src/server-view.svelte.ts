@@ -3,6 +3,7 @@
  * Keeps: a hole left by a broken stream is filled before the charts move on; live windows newer than the last answer
  * survive it; nothing moves while a reader holds a time or draws a zoom.
  */
+import { tick } from 'svelte';
 import type { Alert, Query, Server } from './api';
 import { app } from './app.svelte';
 import type { ChartSpec } from './charts/types';
@@ -27,6 +28,8 @@ export class ServerView {
   /** The range the shown frame was asked for; charts are dimmed while it is not the page's. */
   shown = $state.raw<Range | null>(null);
   held = $state(false);
+  private met = false;
+  private turn = 0;
   private asked: Range | null = null;
   private recent: LiveWindow[] = [];
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -40,7 +43,7 @@ export class ServerView {
     this.query = new Loader(
       (signal) => {
         this.asked = app.range;
-        return app.api.query({ server: name, from: app.range.from, to: app.range.to, width: Math.max(200, Math.round(this.width())) }, signal);
+        return app.api.query({ server: name, from: earlier(app.range), to: app.range.to, width: Math.max(200, Math.round(this.width())) }, signal);
       },
       (q) => this.loaded(q),
     );
@@ -88,9 +91,15 @@ export class ServerView {
   }
 
   async load(): Promise<void> {
+    const turn = ++this.turn;
     const server = this.server.load();
     // the usual range depends on the server's age; an address that names one need not wait
-    if (rangeOf(app.search) === null && !this.server.data) await server;
+    if (rangeOf(app.search) === null && !this.server.data) {
+      await server;
+      // the answer may have changed the range, which loads by itself
+      await tick();
+      if (turn !== this.turn) return;
+    }
     await this.loadData();
     this.live?.now();
   }
@@ -115,7 +124,9 @@ export class ServerView {
   }
 
   private known(s: Server): void {
-    if (rangeOf(app.search) !== null) return;
+    // once: a page that is being read must not change its range when the server turns an hour old
+    if (this.met || rangeOf(app.search) !== null) return;
+    this.met = true;
     const young = app.clock() - Date.parse(s.first_seen) < HOUR;
     const wanted = last(young ? 15 * MINUTE : HOUR);
     if (app.fallback.from !== wanted.from) app.fallback = wanted;
@@ -134,6 +145,7 @@ export class ServerView {
     else if (type === 'alert') {
       void this.server.load();
       void this.loadData();
+      void app.countAlerts();
     } else app.heard((data as { now: number }).now);
   }
 
@@ -155,4 +167,12 @@ export class ServerView {
     const at = Math.max(end ?? 0, t === null ? 0 : t + f.step);
     if (at > (app.dataAt ?? 0)) app.dataAt = Math.min(at, app.clock());
   }
+}
+
+/** A live page ends at its newest sample, some time before now: its left end needs as much more. */
+function earlier(range: Range): string {
+  const now = app.clock();
+  const span = resolve(range, now);
+  if (!span || !isLive(range) || !range.from.startsWith('now')) return range.from;
+  return `now-${Math.round((now - span.from) / 1000) + EDGE_LAG / 500}s`;
 }

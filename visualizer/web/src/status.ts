@@ -3,6 +3,7 @@
  * Keeps: a status is always a shape and a word; colour only helps.
  */
 import type { Status } from './api';
+import { count } from './format';
 
 export const STATUSES: readonly Status[] = ['critical', 'warning', 'silent', 'odd', 'learning', 'ok'];
 
@@ -31,9 +32,9 @@ export function fleetSentence(servers: readonly { status: Status }[]): string {
   const n = tally(servers);
   const look = n.critical + n.warning + n.odd + n.silent;
   const parts: string[] = [];
-  if (look > 0) parts.push(`${look} ${look === 1 ? 'needs' : 'need'} a look`);
-  if (n.ok > 0) parts.push(`${n.ok} ${n.ok === 1 ? 'is in its bands' : 'are in their bands'}`);
-  if (n.learning > 0) parts.push(`${n.learning} still learning`);
+  if (look > 0) parts.push(`${count(look)} ${look === 1 ? 'needs' : 'need'} a look`);
+  if (n.ok > 0) parts.push(`${count(n.ok)} ${n.ok === 1 ? 'is in its bands' : 'are in their bands'}`);
+  if (n.learning > 0) parts.push(`${count(n.learning)} still learning`);
   return parts.join(', ');
 }
 

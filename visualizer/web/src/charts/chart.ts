@@ -27,7 +27,7 @@ export class Chart {
   private readonly sub = html('span', 'chart-sub');
   private readonly flag = html('span', 'chart-flag');
   private readonly legendBox = html('div', 'legend');
-  private readonly below = svg('svg', { class: 'layer', 'aria-hidden': 'true' });
+  private readonly below = svg('svg', { class: 'layer under', 'aria-hidden': 'true' });
   private readonly canvas = html('canvas');
   private readonly above = svg('svg', { class: 'layer over', 'aria-hidden': 'true' });
   private readonly top = svg('svg', { class: 'layer over', 'aria-hidden': 'true' });
@@ -158,7 +158,7 @@ export class Chart {
       yTicks: yTicks(y, unit.divisor), xTicks: xTicks(spec.from, spec.to, this.width), divisor: unit.divisor,
     };
     for (const layer of [this.below, this.above, this.top]) {
-      layer.setAttribute('width', String(this.width + GUTTER));
+      layer.setAttribute('width', String(layer === this.below ? this.width : this.width + GUTTER));
       layer.setAttribute('height', String(PLOT + AXIS));
     }
     this.head(spec, rank, unit.label, y.log);

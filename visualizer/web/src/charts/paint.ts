@@ -26,7 +26,12 @@ export const BLEED = 2;
 export function paint(s: Sheet, r: Ranking): void {
   const ctx = prepare(s.canvas, s.width + 2 * BLEED, s.height + 2 * BLEED);
   if (!ctx) return;
+  ctx.save();
   ctx.translate(BLEED, BLEED);
+  // what lies before the range belongs to no one; the right edge keeps its round end
+  ctx.beginPath();
+  ctx.rect(0, -BLEED, s.width + BLEED, s.height + 2 * BLEED);
+  ctx.clip();
   ctx.lineJoin = 'round';
   ctx.lineCap = 'round';
   const first = r.named.filter((n) => n.line.key === r.suspect);
@@ -34,6 +39,7 @@ export function paint(s: Sheet, r: Ranking): void {
   const order = [...r.crowd, ...others, ...first];
   for (const n of order) if (n.colour > 0) envelope(ctx, s, n);
   for (const n of order) stroke(ctx, s, n);
+  ctx.restore();
 }
 
 function prepare(canvas: HTMLCanvasElement, width: number, height: number): CanvasRenderingContext2D | null {
