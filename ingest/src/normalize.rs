@@ -63,12 +63,23 @@ pub enum ReadError {
 
 /// Reads a body; `now` (milliseconds) is the time of objects that bring none.
 pub fn normalize(body: &[u8], now: i64, limits: &RequestLimits) -> Result<Batch, ReadError> {
-    let bad = |error: &dyn std::fmt::Display| ReadError::BadJson(error.to_string());
-    let text = std::str::from_utf8(body).map_err(|error| bad(&error))?;
+    let text = std::str::from_utf8(body).map_err(|error| ReadError::BadJson(error.to_string()))?;
+    match read(text, now, limits) {
+        // the whole body need not suffer for a number that JSON cannot say
+        Err(ReadError::BadJson(why)) => match json::quoted_nan(text) {
+            Some(quoted) => read(&quoted, now, limits),
+            None => Err(ReadError::BadJson(why)),
+        },
+        other => other,
+    }
+}
+
+fn read(text: &str, now: i64, limits: &RequestLimits) -> Result<Batch, ReadError> {
+    let bad = |error: serde_json::Error| ReadError::BadJson(error.to_string());
     let mut reader = Reader { now, limits, bytes: 0, batch: Batch::default() };
     match text.trim_start().as_bytes().first() {
         Some(b'[') => {
-            let objects = json::array(text, limits.objects).map_err(|error| bad(&error))?;
+            let objects = json::array(text, limits.objects).map_err(bad)?;
             if objects.len() > limits.objects {
                 return Err(ReadError::TooManyObjects(limits.objects));
             }
@@ -81,7 +92,7 @@ pub fn normalize(body: &[u8], now: i64, limits: &RequestLimits) -> Result<Batch,
             }
         }
         Some(b'{') => {
-            let object: &RawValue = serde_json::from_str(text).map_err(|error| bad(&error))?;
+            let object: &RawValue = serde_json::from_str(text).map_err(bad)?;
             reader.object(0, object.get());
         }
         Some(_) => return Err(ReadError::BadJson("expected an object or an array of objects".into())),

@@ -12,19 +12,19 @@ use std::{
 use rdkafka::{
     ClientConfig,
     error::{KafkaError, RDKafkaErrorCode},
-    message::{Header, OwnedHeaders},
-    producer::{FutureProducer, FutureRecord, Producer},
 };
-use tidewatch_schemas::{MetricFrame, encode, headers};
-use tidewatch_service_kit::{
-    Breaker, BreakerError, Deps, Shutdown, breaker, health::Component, kafka::Context, retry,
-};
+use tidewatch_schemas::{MetricFrame, encode};
+use tidewatch_service_kit::{Breaker, BreakerError, Deps, Shutdown, breaker, health::Component, retry};
 
 use crate::{
     Error,
     config::Config,
     metrics::{Metrics, Origin},
 };
+
+mod producer;
+
+use producer::Acknowledged;
 
 /// A frame on its way: its key, its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub struct Publisher(Arc<Inner>);
 struct Inner {
     settings: ClientConfig,
     /// Replaced when librdkafka declares it dead.
-    producer: Mutex<FutureProducer<Context>>,
+    producer: Mutex<producer::Producer>,
     topic: String,
     breaker: Breaker,
     ack_timeout: Duration,
@@ -98,7 +98,7 @@ impl Publisher {
         // the client gives up before we do, so that what we called failed is rarely written after all
         let delivery = config.ingest_ack_timeout.saturating_sub(Duration::from_millis(500));
         settings.set("delivery.timeout.ms", delivery.as_millis().to_string());
-        let producer = settings.create_with_context(Context)?;
+        let producer = producer::Producer::new(&settings)?;
         let gauges = breaker::gauges(&deps.metrics);
         Ok(Self(Arc::new(Inner {
             settings,
@@ -111,40 +111,35 @@ impl Publisher {
         })))
     }
 
-    fn producer(&self) -> FutureProducer<Context> {
+    fn producer(&self) -> producer::Producer {
         self.0.producer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn send(&self, frames: &[Encoded]) -> Result<(), PublishError> {
         let producer = self.producer();
         let deadline = tokio::time::Instant::now() + self.0.ack_timeout;
-        let mut waiting = Vec::with_capacity(frames.len());
+        let mut waiting: Vec<Acknowledged> = Vec::with_capacity(frames.len());
         for frame in frames {
             loop {
-                let content = Header { key: headers::CONTENT_TYPE, value: Some(headers::CONTENT_TYPE_AVRO) };
-                let record = FutureRecord::to(&self.0.topic)
-                    .key(&frame.server)
-                    .payload(&frame.bytes)
-                    .headers(OwnedHeaders::new_with_capacity(1).insert(content));
-                match producer.send_result(record) {
-                    Ok(delivery) => waiting.push(delivery),
-                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                match producer.send(&self.0.topic, frame) {
+                    Ok(acknowledged) => waiting.push(acknowledged),
+                    Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => {
                         if tokio::time::Instant::now() >= deadline {
                             return Err(PublishError::Full);
                         }
                         tokio::time::sleep(Duration::from_millis(10)).await;
                         continue;
                     }
-                    Err((error, _)) => return Err(self.refused(&producer, &error)),
+                    Err(error) => return Err(self.refused(&producer, &error)),
                 }
                 break;
             }
         }
         let acknowledged = async {
-            for delivery in waiting {
-                match delivery.await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err((error, _))) => return Err(self.refused(&producer, &error)),
+            for acknowledged in waiting {
+                match acknowledged.await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return Err(self.refused(&producer, &error)),
                     Err(_) => return Err(PublishError::Refused("the producer was closed".to_owned())),
                 }
             }
@@ -156,12 +151,12 @@ impl Publisher {
     }
 
     /// A producer that is dead for good is replaced: nobody should have to restart us.
-    fn refused(&self, failed: &FutureProducer<Context>, error: &KafkaError) -> PublishError {
-        if let Some((code, message)) = failed.client().fatal_error() {
+    fn refused(&self, failed: &producer::Producer, error: &KafkaError) -> PublishError {
+        if let Some((code, message)) = failed.fatal_error() {
             let mut current = self.0.producer.lock().unwrap_or_else(PoisonError::into_inner);
             // several calls see the same death; the first one replaces
-            if current.client().fatal_error().is_some()
-                && let Ok(fresh) = self.0.settings.create_with_context(Context)
+            if current.fatal_error().is_some()
+                && let Ok(fresh) = producer::Producer::new(&self.0.settings)
             {
                 tracing::warn!(?code, message, "kafka producer is dead, replace it");
                 *current = fresh;
@@ -201,7 +196,7 @@ pub(crate) async fn watch(publisher: Publisher, health: Component, shutdown: Shu
     let (mut attempt, mut away) = (0, false);
     loop {
         let (producer, topic) = (publisher.producer(), publisher.0.topic.clone());
-        let asked = tokio::task::spawn_blocking(move || topic_is_there(&producer, &topic));
+        let asked = tokio::task::spawn_blocking(move || producer.finds(&topic));
         let answer = tokio::select! {
             answer = asked => answer.unwrap_or_else(|error| Err(error.to_string())),
             () = shutdown.wait() => return,
@@ -227,17 +222,5 @@ pub(crate) async fn watch(publisher: Publisher, health: Component, shutdown: Shu
         if !shutdown.sleep(pause).await {
             return;
         }
-    }
-}
-
-/// Blocks for a metadata request.
-fn topic_is_there(producer: &FutureProducer<Context>, topic: &str) -> Result<(), String> {
-    let metadata = producer
-        .client()
-        .fetch_metadata(Some(topic), Duration::from_secs(3))
-        .map_err(|error| format!("kafka: {error}"))?;
-    match metadata.topics().iter().find(|found| found.name() == topic) {
-        Some(found) if found.error().is_none() && !found.partitions().is_empty() => Ok(()),
-        _ => Err(format!("topic {topic}")),
     }
 }

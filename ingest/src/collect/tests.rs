@@ -204,6 +204,20 @@ fn this_machine_is_seen_and_its_counters_grow() {
 }
 
 #[test]
+fn every_name_is_in_the_list_people_read() {
+    let list = include_str!("../../../docs/metrics/host.md");
+    let folder = tempfile::tempdir().unwrap();
+    for mut host in [made_up(folder.path()), host(&[])] {
+        for series in &host.scrape(now_ms()).layout {
+            // one for each line that the kernel has
+            let family =
+                series.metric.starts_with("node_memory_") || series.metric.starts_with("node_vmstat_");
+            assert!(family || list.contains(&format!("`{}`", series.metric)), "{}", series.metric);
+        }
+    }
+}
+
+#[test]
 fn scrapes_are_aligned_to_the_clock() {
     for interval in [Duration::from_millis(250), Duration::from_secs(10)] {
         let wait = until_next(interval);

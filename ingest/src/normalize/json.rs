@@ -85,6 +85,36 @@ pub(super) fn array(text: &str, limit: usize) -> serde_json::Result<Vec<&RawValu
     Ok(elements)
 }
 
+/// The text with each bare `NaN` and `Infinity` as a string, which some writers of JSON send although it knows no such
+/// number; `None` when there is none. A string is no number either, so each is refused for itself.
+pub(super) fn quoted_nan(text: &str) -> Option<String> {
+    let mut out = String::new();
+    let (mut kept, mut at, mut in_string) = (0, 0, false);
+    let bytes = text.as_bytes();
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            b'N' | b'I' | b'-' if !in_string => {
+                let word = ["NaN", "Infinity", "-Infinity"]
+                    .into_iter()
+                    .find(|word| bytes[at..].starts_with(word.as_bytes()));
+                if let Some(word) = word {
+                    out.push_str(&text[kept..at]);
+                    out.push_str("\"NaN\"");
+                    at += word.len();
+                    kept = at;
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    out.push_str(&text[kept..]);
+    (kept > 0).then_some(out)
+}
+
 pub(super) fn is_null(raw: &RawValue) -> bool {
     raw.get() == "null"
 }

@@ -101,8 +101,7 @@ fn each_mistake_has_its_reason() {
 
 #[test]
 fn a_body_that_is_no_json_is_refused_as_a_whole() {
-    for body in [&b""[..], b"  ", b"5", b"\"a\"", b"{", b"[{}", b"[{}] x", b"{\"x\": NaN}", b"\xff", b"[1,]"]
-    {
+    for body in [&b""[..], b"  ", b"5", b"\"a\"", b"{", b"[{}", b"[{}] x", b"{\"x\": NaN", b"\xff", b"[1,]"] {
         let result = normalize(body, NOW, &limits());
         assert!(matches!(result, Err(ReadError::BadJson(_))), "{body:?}: {result:?}");
     }
@@ -123,6 +122,16 @@ fn numbers_beyond_64_bits_and_repeated_keys_are_read_with_care() {
     assert_eq!(batch.frames[0].server, "a");
     assert_eq!(batch.frames[0].values, [0.0, 2.0]);
     assert_eq!(reasons(&batch), ["not_a_number"]);
+}
+
+#[test]
+fn a_bare_nan_spoils_only_itself() {
+    let body = br#"[{"server":"N\"aN-","metrics":{"NaN":NaN,"x":-Infinity,"y":Infinity,"good":-2}}]"#;
+    let batch = normalize(body, NOW, &limits()).unwrap();
+    assert_eq!(batch.frames[0].server, "N\"aN-");
+    assert_eq!(batch.frames[0].values, [-2.0]);
+    assert_eq!(reasons(&batch), ["not_a_number"; 3]);
+    assert_eq!(json::quoted_nan(r#"{"NaN": "Infinity \" NaN", "x": -1}"#), None);
 }
 
 #[test]
