@@ -3,7 +3,14 @@
 //! Producers: idempotent, `acks=all`, lz4, the Java clients' partitioner. Consumers: `read_committed`, classic group
 //! protocol, no auto commit, no fetch stalls. Librdkafka's own log lines become ours, an outage a WARN and not an ERROR.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use clap::{Args, ValueEnum};
 use rdkafka::{
@@ -196,18 +203,40 @@ impl ProducerContext for Context {
 /// A log line of librdkafka.
 pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
+        // a connection that failed: tried again by itself
+        _ if facility == "FAIL" => log_transient(facility, message),
+        // a broker that has just started loads its coordinator first: nothing is wrong
+        _ if facility == "GETPID" => tracing::debug!(facility, said = message, "kafka client"),
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
         | RDKafkaLogLevel::Critical
         | RDKafkaLogLevel::Error
-        | RDKafkaLogLevel::Warning => tracing::warn!(facility, message, "kafka client"),
-        _ => tracing::debug!(facility, message, "kafka client"),
+        | RDKafkaLogLevel::Warning => tracing::warn!(facility, said = message, "kafka client"),
+        _ => tracing::debug!(facility, said = message, "kafka client"),
     }
 }
 
 /// A client-wide error of librdkafka: all but fatal ones heal by themselves.
 pub fn log_error(error: &KafkaError, reason: &str) {
-    tracing::warn!(%error, reason, "kafka client");
+    if is_retriable(error) {
+        log_transient(&error.to_string(), reason);
+    } else {
+        tracing::warn!(%error, reason, "kafka client");
+    }
+}
+
+/// In an outage each client repeats itself at each attempt: at most one line a minute is a WARN, whichever client it is.
+fn log_transient(what: &str, said: &str) {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = START.elapsed().as_secs() + 1;
+    let last = LAST.load(Ordering::Relaxed);
+    let due = last == 0 || now >= last + 60;
+    if due && LAST.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        tracing::warn!(what, said, "kafka client");
+    } else {
+        tracing::debug!(what, said, "kafka client");
+    }
 }
 
 /// Whether trying the same again later can help.
