@@ -265,3 +265,6 @@ async fn anomalies(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Resu
     let filter = Filter::parse(&params, (app.clock)())?;
     answer(&app, format!("anomalies {params:?}"), Ask::Anomalies(filter)).await
 }
+
+#[cfg(test)]
+mod tests;
