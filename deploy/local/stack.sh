@@ -289,7 +289,7 @@ forget() {
     lock || die "a stack is running in $TIDEWATCH_STATE: stop it first (make down)"
     if [[ -d $TIDEWATCH_STATE/postgres || -e $TIDEWATCH_STATE/postgres.path ]]; then "$here/postgres.sh" forget; fi
     # By name: the tools stay, and so does whatever somebody else put there.
-    rm -rf "${TIDEWATCH_STATE:?}"/{kafka,redis,logs,admin.key,keys,run}
+    rm -rf "${TIDEWATCH_STATE:?}"/{kafka,redis,logs,admin.key,keys.yaml,run}
     say "all data in $TIDEWATCH_STATE is forgotten"
 }
 

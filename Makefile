@@ -1,0 +1,36 @@
+# Every way into the checkout. The work is done in scripts/ and deploy/local/; this names it.
+.DEFAULT_GOAL := help
+.PHONY: help up down status build test fmt lint clean-data
+MAKEFLAGS += --no-print-directory
+
+help: ## this list
+	@sed -n 's/^\([a-z%-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+up: ## install, build, start everything and print the page's address (DETACH=1: return when it is ready)
+	@DETACH=$(DETACH) scripts/up.sh
+
+down: ## stop what make up started
+	@deploy/local/stack.sh down
+
+status: ## what runs
+	@deploy/local/stack.sh status
+
+build: ## the pages and the programs
+	@scripts/install.sh
+	@scripts/web.sh build
+	cargo build --release --locked --workspace
+
+test: ## every suite; SUITES="fmt e2e" for some. The last line is the sum
+	@scripts/test.sh $(SUITES)
+
+fmt: ## format the code
+	cargo fmt --all
+
+lint: ## format, clippy, shellcheck
+	@scripts/test.sh fmt clippy shell
+
+clean-data: ## forget all collected data, keys and logs
+	@deploy/local/stack.sh forget
+
+bench-%: ## a benchmark of bench/, by name
+	@bench/$*.sh
