@@ -12,6 +12,8 @@ pub mod history;
 pub mod hot;
 pub mod merge;
 pub mod rows;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod write;
 
 pub use config::{Store, StoreConfig};

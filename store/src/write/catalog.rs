@@ -57,7 +57,7 @@ pub async fn series_of(conn: &mut PgConnection, server_ids: &[i32]) -> Result<Ve
     rows.iter().map(servers::series_meta).collect()
 }
 
-/// These series of these servers, made if need be. Kind and unit of one that is there stay as they are.
+/// These series of these servers, made if need be; one that is there with another kind takes the kind and unit given.
 pub async fn insert_series(
     conn: &mut PgConnection,
     new: &[(i32, &Series)],
@@ -74,7 +74,8 @@ pub async fn insert_series(
     sqlx::query(
         "INSERT INTO series (server_id, metric_name, labels_hash, labels, kind, unit)
          SELECT * FROM UNNEST($1::integer[], $2::text[], $3::bytea[], $4::jsonb[], $5::text[], $6::text[])
-         ON CONFLICT DO NOTHING",
+         ON CONFLICT (server_id, metric_name, labels_hash) DO UPDATE SET kind = EXCLUDED.kind, unit = EXCLUDED.unit
+             WHERE series.kind <> EXCLUDED.kind",
     )
     .bind(&servers)
     .bind(&metrics)

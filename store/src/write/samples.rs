@@ -154,8 +154,8 @@ mod tests {
         let tuple = &bytes[19..];
         assert_eq!(&tuple[..10], &[0, 15, 0, 0, 0, 4, 0, 0, 0, 1]);
         assert_eq!(&tuple[10..22], &[0, 0, 0, 8, 0, 0, 0, 0, 0, 0x98, 0x96, 0x80]);
-        // six 4-byte and nine 8-byte fields, each after its length
-        let length = 2 + 15 * 4 + 6 * 4 + 9 * 8;
+        // five 4-byte and ten 8-byte fields, each after its length
+        let length = 2 + 15 * 4 + 5 * 4 + 10 * 8;
         assert_eq!(bytes.len(), 19 + 2 * length + 2);
         assert_eq!(&tuple[length - 8..length], &[0xFF; 8]);
         assert_eq!(&bytes[bytes.len() - 2..], &[0xFF, 0xFF]);

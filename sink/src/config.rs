@@ -1,0 +1,37 @@
+//! The sink's settings; the field docs are the reference.
+
+use std::time::Duration;
+
+use clap::Args;
+use tidewatch_service_kit::{config::duration, kafka::KafkaConfig};
+use tidewatch_store::StoreConfig;
+
+/// Settings of the sink.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    #[command(flatten)]
+    pub kafka: KafkaConfig,
+    #[command(flatten)]
+    pub store: StoreConfig,
+    /// Rows in a transaction at most
+    #[arg(long, env = "TIDEWATCH_SINK_BATCH_ROWS", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N")]
+    pub sink_batch_rows: u32,
+    /// How long the first record of a transaction waits for company
+    #[arg(long, env = "TIDEWATCH_SINK_BATCH_AGE", default_value = "500ms", value_parser = duration)]
+    pub sink_batch_age: Duration,
+    /// Series of a server at most; a record that would make more is a dead letter
+    #[arg(long, env = "TIDEWATCH_SINK_SERIES_PER_SERVER", default_value_t = 20_000, value_name = "N")]
+    pub sink_series_per_server: u32,
+    /// How long 10 s windows are kept
+    #[arg(long, env = "TIDEWATCH_SINK_KEEP_10S", default_value = "7d", value_parser = duration)]
+    pub sink_keep_10s: Duration,
+    /// How long 1 m windows are kept
+    #[arg(long, env = "TIDEWATCH_SINK_KEEP_1M", default_value = "30d", value_parser = duration)]
+    pub sink_keep_1m: Duration,
+    /// How long expected bands are kept
+    #[arg(long, env = "TIDEWATCH_SINK_KEEP_EXPECTED", default_value = "7d", value_parser = duration)]
+    pub sink_keep_expected: Duration,
+    /// How long anomalies are kept
+    #[arg(long, env = "TIDEWATCH_SINK_KEEP_ANOMALIES", default_value = "30d", value_parser = duration)]
+    pub sink_keep_anomalies: Duration,
+}

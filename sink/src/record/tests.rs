@@ -1,0 +1,87 @@
+//! Good records pass whole, bad ones name their reason.
+
+use tidewatch_schemas::{AggregateKind, Origin, Series, encode};
+
+use super::*;
+
+const NOW: i64 = 1_795_392_000_000;
+
+fn frame() -> AggregateFrame {
+    AggregateFrame {
+        server: "web-1".to_owned(),
+        window_start: NOW - 10_000,
+        window_ms: 10_000,
+        kind: AggregateKind::Final,
+        origin: Origin { partition: 0, offset: 5 },
+        layout: vec![Series::gauge("load", "")],
+        count: vec![1],
+        sum: vec![1.0],
+        min: vec![1.0],
+        max: vec![1.0],
+        first: vec![1.0],
+        last: vec![1.0],
+        first_at: vec![0],
+        last_at: vec![0],
+        m2: vec![0.0],
+        increase: vec![0.0],
+        resets: vec![0],
+    }
+}
+
+fn reason_of(frame: &AggregateFrame) -> Option<Reason> {
+    let bytes = encode(frame).expect("encode");
+    match parse(Kind::Windows(Tier::TenSeconds), Some(&bytes), NOW) {
+        Body::Bad(reason, _) => Some(reason),
+        Body::Windows(Tier::TenSeconds, read) => {
+            assert_eq!(&read, frame);
+            None
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_good_frame_passes_whole() {
+    assert_eq!(reason_of(&frame()), None);
+}
+
+#[test]
+fn each_fault_has_its_reason() {
+    let with = |change: fn(&mut AggregateFrame)| {
+        let mut frame = frame();
+        change(&mut frame);
+        reason_of(&frame)
+    };
+    assert_eq!(with(|f| f.server = String::new()), Some(Reason::BadServerName));
+    assert_eq!(with(|f| f.server = "a\0b".to_owned()), Some(Reason::BadServerName));
+    assert_eq!(with(|f| f.sum.push(1.0)), Some(Reason::LayoutMismatch));
+    assert_eq!(with(|f| f.count[0] = 0), Some(Reason::LayoutMismatch));
+    assert_eq!(with(|f| f.window_start += 1), Some(Reason::LayoutMismatch));
+    assert_eq!(with(|f| f.window_ms = 60_000), Some(Reason::LayoutMismatch));
+    assert_eq!(with(|f| f.window_start = 0), Some(Reason::BadTimestamp));
+    assert_eq!(with(|f| f.window_start = i64::MIN / 10_000 * 10_000), Some(Reason::BadTimestamp));
+    assert_eq!(with(|f| f.window_start += 2 * MAX_AHEAD_MS), Some(Reason::Future));
+}
+
+#[test]
+fn bytes_of_something_else_are_undecodable_and_a_tombstone_is_nothing() {
+    for bytes in [&b"hello"[..], &[0, 0, 0, 0, 1, 0xFF], b"{\"server\": 1}"] {
+        let body = parse(Kind::Alerts, Some(bytes), NOW);
+        assert!(matches!(body, Body::Bad(Reason::Undecodable, _)), "{body:?}");
+    }
+    let other = [&[0xC3, 1][..], &[7; 12]].concat();
+    assert!(matches!(parse(Kind::Alerts, Some(&other), NOW), Body::Bad(Reason::UnknownSchema, _)));
+    assert_eq!(parse(Kind::Alerts, None, NOW), Body::Nothing);
+    assert_eq!(parse(Kind::Alerts, Some(b""), NOW), Body::Nothing);
+}
+
+#[test]
+fn the_topics_are_those_of_the_contract() {
+    let inputs = Inputs::new(&Topics::new("t."));
+    assert_eq!(
+        inputs.names(),
+        ["t.metrics.10s", "t.metrics.1m", "t.metrics.expected", "t.anomalies", "t.alerts"]
+    );
+    assert_eq!(inputs.of("t.alerts").map(|(_, kind)| kind), Some(Kind::Alerts));
+    assert!(inputs.of("t.metrics.raw").is_none());
+}

@@ -1,0 +1,281 @@
+//! One transaction: the offsets of a batch by compare-and-set, then its rows, then the commit.
+//!
+//! In: items in the order they were read. Out: what Redis has to be told. Invariant: rows and offsets are committed
+//! together or not at all; a row that is there already changes nothing.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use hashbrown::{HashMap, HashSet};
+use sqlx::{Acquire, PgConnection};
+use tidewatch_schemas::Reason;
+use tidewatch_store::{
+    Error, ExpectationRow, StoredAlert, Tier,
+    hot::writer::Refresh,
+    write::{
+        catalog,
+        events::{self, NewAnomaly},
+        offsets::{self, Move},
+        partitions::{self, Daily, day_of},
+    },
+};
+
+use crate::{
+    metrics::SinkMetrics,
+    record::{Body, Item},
+};
+
+mod ids;
+mod windows;
+
+use ids::Ids;
+use windows::Plan;
+
+/// (topic, partition) -> the first offset that is not written; `None`: nothing is.
+pub type Positions = HashMap<(Arc<str>, i32), Option<i64>>;
+
+/// Why a batch is not written. After any of them nothing of it is.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Somebody else wrote these partitions: this instance does not own them any more.
+    #[error("move offsets: another instance moved them")]
+    Zombie,
+    /// These items, by index, can never be written.
+    #[error("write batch: {} records are no good", .0.len())]
+    Bad(Vec<(usize, Reason, String)>),
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// How far a write is let; for tests that break it off at each step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    Offsets,
+    Samples,
+    Events,
+    Servers,
+    Commit,
+}
+
+/// Writes batches, one at a time.
+#[derive(Debug)]
+pub struct Writer {
+    group: String,
+    ids: Ids,
+    days: HashSet<(Daily, i64)>,
+    metrics: SinkMetrics,
+    /// Nothing is taken to be new: after a key turned out to be there.
+    careful: bool,
+    /// The commit was asked for and not confirmed.
+    unsure: bool,
+    stop_before: Option<Step>,
+}
+
+impl Writer {
+    pub fn new(group: impl Into<String>, series_per_server: usize, metrics: SinkMetrics) -> Self {
+        Self {
+            group: group.into(),
+            ids: Ids::new(series_per_server),
+            days: HashSet::new(),
+            metrics,
+            careful: false,
+            unsure: false,
+            stop_before: None,
+        }
+    }
+
+    /// Forgets what other instances may have changed: partitions came or went.
+    pub fn forget(&mut self) {
+        self.ids.forget();
+        self.careful = false;
+    }
+
+    /// Days whose partitions were dropped or may have been.
+    pub fn forget_days(&mut self) {
+        self.days.clear();
+    }
+
+    /// Whether a commit may have happened that nobody was told of; asking resets it.
+    pub fn was_unsure(&mut self) -> bool {
+        std::mem::take(&mut self.unsure)
+    }
+
+    /// Takes nothing to be new in the next batch.
+    pub fn be_careful(&mut self) {
+        self.careful = true;
+    }
+
+    /// Breaks writes off with an error before a step, transaction open.
+    pub fn stop_before(&mut self, step: Option<Step>) {
+        self.stop_before = step;
+    }
+
+    fn reach(&self, step: Step) -> Result<(), Error> {
+        if self.stop_before == Some(step) { Err(sqlx::Error::WorkerCrashed.into()) } else { Ok(()) }
+    }
+
+    /// Writes a batch and moves `positions`.
+    pub async fn write(
+        &mut self,
+        conn: &mut PgConnection,
+        items: &[Item],
+        positions: &mut Positions,
+    ) -> Result<Refresh, WriteError> {
+        let began = Instant::now();
+        let Some(moves) = moves(items, positions) else { return Err(WriteError::Zombie) };
+        let bad = self.ids.resolve(conn, items).await?;
+        if !bad.is_empty() {
+            return Err(WriteError::Bad(bad));
+        }
+        self.ensure_days(conn, items).await?;
+        let mut plan = Plan::new(items, &self.ids, self.careful);
+
+        let mut transaction = conn.begin().await.map_err(Error::from)?;
+        self.reach(Step::Offsets)?;
+        if !offsets::advance(&mut transaction, &self.group, &moves).await? {
+            return Err(WriteError::Zombie);
+        }
+        self.reach(Step::Samples)?;
+        let mut refresh = Refresh::default();
+        for tier in Tier::ALL {
+            plan.write(&mut transaction, tier).await?;
+        }
+        self.reach(Step::Events)?;
+        let (alerts, anomalies, expected) = self.events(items);
+        events::upsert_alerts(&mut transaction, &alerts).await?;
+        events::insert_anomalies(&mut transaction, &anomalies).await?;
+        events::upsert_expectations(&mut transaction, &expected).await?;
+        self.reach(Step::Servers)?;
+        if !plan.seen.is_empty() {
+            let seen: Vec<(i32, i64)> = plan.seen.iter().map(|(id, ms)| (*id, *ms)).collect();
+            catalog::touch(&mut transaction, &seen).await?;
+        }
+        for (id, info) in &plan.described {
+            catalog::describe(&mut transaction, *id, info.ip_address.as_deref(), &info.labels).await?;
+        }
+        self.reach(Step::Commit)?;
+        self.unsure = true;
+        transaction.commit().await.map_err(Error::from)?;
+        self.unsure = false;
+
+        self.careful = false;
+        for m in &moves {
+            if let Some(position) = positions.get_mut(&(Arc::from(m.topic.as_str()), m.partition)) {
+                *position = Some(m.to);
+            }
+        }
+        refresh.servers = self.ids.committed(&plan.seen, &plan.minutes, &plan.described);
+        refresh.series = self.ids.take_new_series();
+        refresh.windows = std::mem::take(&mut plan.for_redis);
+        self.record(items, &plan, began, [alerts.len(), anomalies.len(), expected.len()]);
+        refresh.alerts = alerts;
+        Ok(refresh)
+    }
+
+    /// All series of a server for Redis, again.
+    pub fn series_again(&mut self, server_id: i32) {
+        self.ids.series_again(server_id);
+    }
+
+    async fn ensure_days(&mut self, conn: &mut PgConnection, items: &[Item]) -> Result<(), Error> {
+        let mut wanted: Vec<(Daily, i64)> = items
+            .iter()
+            .filter_map(|item| match &item.body {
+                Body::Windows(tier, frame) => Some((Daily::Samples(*tier), day_of(frame.window_start))),
+                Body::Expected(expected) => Some((Daily::Expectations, day_of(expected.window_start))),
+                _ => None,
+            })
+            .filter(|day| !self.days.contains(day))
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        for (table, day) in wanted {
+            partitions::ensure(conn, table, day).await?;
+            self.days.insert((table, day));
+        }
+        Ok(())
+    }
+
+    fn events(&self, items: &[Item]) -> (Vec<StoredAlert>, Vec<NewAnomaly>, Vec<ExpectationRow>) {
+        let (mut alerts, mut anomalies, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+        for item in items {
+            match &item.body {
+                Body::Alert(alert) => {
+                    if let Some(server_id) = self.ids.server_id(&alert.server) {
+                        alerts.push(StoredAlert { server_id, alert: (**alert).clone() });
+                    }
+                }
+                Body::Anomaly(anomaly) => {
+                    if let Some(series_id) =
+                        self.ids.series_id(&anomaly.server, &anomaly.metric, &anomaly.labels)
+                    {
+                        anomalies.push(NewAnomaly {
+                            series_id,
+                            ts_ms: anomaly.window_start,
+                            window_ms: anomaly.window_ms as i32,
+                            value: anomaly.value,
+                            expected_low: anomaly.expected_low,
+                            expected_high: anomaly.expected_high,
+                            score: anomaly.score,
+                            method: anomaly.method.clone(),
+                        });
+                    }
+                }
+                Body::Expected(frame) => {
+                    for (i, series) in frame.layout.iter().enumerate() {
+                        // a band without an end is none
+                        if frame.low[i].is_nan() || frame.high[i].is_nan() {
+                            continue;
+                        }
+                        if let Some(series_id) =
+                            self.ids.series_id(&frame.server, &series.metric, &series.labels)
+                        {
+                            expected.push(ExpectationRow {
+                                series_id,
+                                ts_ms: frame.window_start,
+                                window_ms: frame.window_ms as i32,
+                                low: frame.low[i],
+                                high: frame.high[i],
+                            });
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        (alerts, anomalies, expected)
+    }
+
+    fn record(&self, items: &[Item], plan: &Plan, began: Instant, events: [usize; 3]) {
+        let now = chrono::Utc::now().timestamp_millis();
+        let newest = items.iter().filter_map(|item| item.timestamp).max();
+        self.metrics.record_commit(began.elapsed(), newest.map(|ms| now - ms));
+        let mut topics: BTreeMap<&str, usize> = BTreeMap::new();
+        for item in items {
+            *topics.entry(&item.topic).or_default() += 1;
+        }
+        for (topic, n) in topics {
+            self.metrics.record_records(topic, n);
+        }
+        for (tier, rows) in Tier::ALL.into_iter().zip(plan.written) {
+            self.metrics.record_rows(&format!("samples_{}", tier.as_str()), rows);
+        }
+        for (table, rows) in ["alerts", "anomalies", "expectations"].into_iter().zip(events) {
+            self.metrics.record_rows(table, rows);
+        }
+        self.metrics.record_known_rows(plan.known);
+    }
+}
+
+/// Each partition's step over the items; `None` for a partition that is not ours.
+fn moves(items: &[Item], positions: &Positions) -> Option<Vec<Move>> {
+    let mut ends: BTreeMap<(Arc<str>, i32), i64> = BTreeMap::new();
+    for item in items {
+        ends.insert((Arc::clone(&item.topic), item.partition), item.offset + 1);
+    }
+    ends.into_iter()
+        .map(|((topic, partition), to)| {
+            let from = *positions.get(&(Arc::clone(&topic), partition))?;
+            Some(Move { topic: topic.to_string(), partition, from, to })
+        })
+        .collect()
+}

@@ -1,0 +1,277 @@
+//! From names to ids, and what is known of each server: kept between batches, made in PostgreSQL when new.
+//!
+//! Ids are made outside the batch's transaction: they are facts on their own, and no batch waits for another's.
+
+use std::{collections::BTreeMap, hash::Hash};
+
+use hashbrown::{Equivalent, HashMap, HashSet};
+use sqlx::PgConnection;
+use tidewatch_schemas::{Labels, Reason, Series, SeriesKind};
+use tidewatch_store::{Error, SeriesMeta, Server, write::catalog};
+
+use crate::record::{Body, Item};
+
+/// What a collector says about its server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Info {
+    pub(super) ip_address: Option<String>,
+    pub(super) labels: Labels,
+}
+
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) server: Server,
+    series: HashMap<SeriesKey, Facts>,
+    /// Start of the newest minute this session wrote.
+    pub(super) newest_minute: Option<i64>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct SeriesKey {
+    metric: String,
+    labels: Labels,
+}
+
+#[derive(Debug)]
+struct Facts {
+    id: i32,
+    kind: SeriesKind,
+    unit: String,
+}
+
+#[derive(Hash)]
+struct SeriesRef<'a> {
+    metric: &'a str,
+    labels: &'a Labels,
+}
+
+impl Equivalent<SeriesKey> for SeriesRef<'_> {
+    fn equivalent(&self, key: &SeriesKey) -> bool {
+        self.metric == key.metric && *self.labels == key.labels
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Ids {
+    servers: HashMap<String, Known>,
+    names: HashMap<i32, String>,
+    /// Servers whose series Redis has to be told.
+    new_series: HashSet<i32>,
+    series_per_server: usize,
+}
+
+/// Servers kept at once; beyond it everything is forgotten and read again.
+const MAX_SERVERS: usize = 200_000;
+
+impl Ids {
+    pub(super) fn new(series_per_server: usize) -> Self {
+        Self { servers: HashMap::new(), names: HashMap::new(), new_series: HashSet::new(), series_per_server }
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.servers.clear();
+        self.names.clear();
+        self.new_series.clear();
+    }
+
+    pub(super) fn known(&self, server: &str) -> Option<&Known> {
+        self.servers.get(server)
+    }
+
+    pub(super) fn server_id(&self, server: &str) -> Option<i32> {
+        self.servers.get(server).map(|known| known.server.id)
+    }
+
+    pub(super) fn series_id(&self, server: &str, metric: &str, labels: &Labels) -> Option<i32> {
+        self.servers.get(server)?.series_of(metric, labels).map(|(id, _)| id)
+    }
+
+    /// Makes sure that everything the items name has an id. Returns the items that would give their server too many
+    /// series.
+    pub(super) async fn resolve(
+        &mut self,
+        conn: &mut PgConnection,
+        items: &[Item],
+    ) -> Result<Vec<(usize, Reason, String)>, Error> {
+        if self.servers.len() > MAX_SERVERS {
+            self.forget();
+        }
+        self.servers(conn, items).await?;
+        let mut bad = Vec::new();
+        let mut wanted: Vec<(i32, &Series)> = Vec::new();
+        let mut corrected: Vec<(i32, &Series)> = Vec::new();
+        let mut own = Vec::new();
+        for item in items {
+            // an anomaly speaks of a series without its kind: it is there already unless history was lost
+            own.push(match &item.body {
+                Body::Anomaly(a) => Some(Series {
+                    metric: a.metric.clone(),
+                    labels: a.labels.clone(),
+                    kind: SeriesKind::Gauge,
+                    unit: a.unit.clone(),
+                }),
+                _ => None,
+            });
+        }
+        let mut counts: HashMap<i32, usize> = HashMap::new();
+        for (index, item) in items.iter().enumerate() {
+            let layout = match &item.body {
+                Body::Windows(_, frame) => frame.layout.as_slice(),
+                Body::Expected(expected) => expected.layout.as_slice(),
+                Body::Anomaly(_) => own[index].as_slice(),
+                _ => continue,
+            };
+            let Some(known) = server_of(&item.body).and_then(|name| self.servers.get(name)) else { continue };
+            let before = wanted.len();
+            let is_new = |s: &&Series| known.series_of(&s.metric, &s.labels).is_none();
+            wanted.extend(layout.iter().filter(is_new).map(|series| (known.server.id, series)));
+            if let Body::Windows(..) = &item.body {
+                // windows know the kind; an anomaly that came first only guessed it
+                let differs =
+                    |s: &&Series| known.series_of(&s.metric, &s.labels).is_some_and(|k| k.1 != s.kind);
+                corrected.extend(layout.iter().filter(differs).map(|series| (known.server.id, series)));
+            }
+            let count = counts.entry(known.server.id).or_insert(known.series.len());
+            if *count + wanted.len() - before > self.series_per_server && wanted.len() > before {
+                wanted.truncate(before);
+                let message = format!("server would have more than {} series", self.series_per_server);
+                bad.push((index, Reason::TooManySeries, message));
+            } else {
+                *count += wanted.len() - before;
+            }
+        }
+        wanted.extend(corrected);
+        if !wanted.is_empty() {
+            let made = catalog::insert_series(conn, &wanted).await?;
+            self.new_series.extend(made.iter().map(|meta| meta.server_id));
+            self.learn(made);
+        }
+        Ok(bad)
+    }
+
+    async fn servers(&mut self, conn: &mut PgConnection, items: &[Item]) -> Result<(), Error> {
+        let mut named: BTreeMap<&str, i64> = BTreeMap::new();
+        for item in items {
+            let Some(name) = server_of(&item.body) else { continue };
+            if !self.servers.contains_key(name) {
+                let seen = named.entry(name).or_insert(i64::MAX);
+                *seen = (*seen).min(time_of(&item.body));
+            }
+        }
+        if named.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<(&str, i64)> = named.into_iter().collect();
+        let servers = catalog::servers(conn, &named).await?;
+        let ids: Vec<i32> = servers.iter().map(|server| server.id).collect();
+        for server in servers {
+            self.names.insert(server.id, server.name.clone());
+            self.new_series.insert(server.id);
+            let known = Known { server, series: HashMap::new(), newest_minute: None };
+            self.servers.insert(known.server.name.clone(), known);
+        }
+        let series = match catalog::series_of(conn, &ids).await {
+            Ok(series) => series,
+            Err(error) => {
+                // half known is worse than unknown
+                self.forget();
+                return Err(error);
+            }
+        };
+        self.learn(series);
+        Ok(())
+    }
+
+    fn learn(&mut self, metas: Vec<SeriesMeta>) {
+        for meta in metas {
+            let known = self.names.get(&meta.server_id).and_then(|name| self.servers.get_mut(name));
+            if let Some(known) = known {
+                let key = SeriesKey { metric: meta.metric_name, labels: meta.labels };
+                known.series.insert(key, Facts { id: meta.id, kind: meta.kind, unit: meta.unit });
+            }
+        }
+    }
+
+    /// What a commit made true; returns the servers that changed.
+    pub(super) fn committed(
+        &mut self,
+        seen: &BTreeMap<i32, i64>,
+        minutes: &BTreeMap<i32, i64>,
+        described: &BTreeMap<i32, Info>,
+    ) -> Vec<Server> {
+        for (id, start) in minutes {
+            if let Some(known) = self.by_id(*id) {
+                known.newest_minute = known.newest_minute.max(Some(*start));
+            }
+        }
+        for (id, info) in described {
+            if let Some(known) = self.by_id(*id) {
+                known.server.ip_address.clone_from(&info.ip_address);
+                known.server.labels.clone_from(&info.labels);
+            }
+        }
+        let mut changed = Vec::new();
+        for (id, ms) in seen {
+            if let Some(known) = self.by_id(*id) {
+                known.server.last_seen_ms = known.server.last_seen_ms.max(*ms);
+                changed.push(known.server.clone());
+            }
+        }
+        changed
+    }
+
+    fn by_id(&mut self, id: i32) -> Option<&mut Known> {
+        self.names.get(&id).and_then(|name| self.servers.get_mut(name))
+    }
+
+    pub(super) fn series_again(&mut self, server_id: i32) {
+        self.new_series.insert(server_id);
+    }
+
+    /// All series of the servers that have new ones, by id, for Redis.
+    pub(super) fn take_new_series(&mut self) -> Vec<(i32, Vec<SeriesMeta>)> {
+        let ids = std::mem::take(&mut self.new_series);
+        let known = |id: &i32| self.names.get(id).and_then(|name| self.servers.get(name));
+        ids.iter().filter_map(|id| Some((*id, known(id)?.metas()))).collect()
+    }
+}
+
+impl Known {
+    pub(super) fn series_of(&self, metric: &str, labels: &Labels) -> Option<(i32, SeriesKind)> {
+        self.series.get(&SeriesRef { metric, labels }).map(|facts| (facts.id, facts.kind))
+    }
+
+    fn metas(&self) -> Vec<SeriesMeta> {
+        let meta = |(key, facts): (&SeriesKey, &Facts)| SeriesMeta {
+            id: facts.id,
+            server_id: self.server.id,
+            metric_name: key.metric.clone(),
+            labels: key.labels.clone(),
+            kind: facts.kind,
+            unit: facts.unit.clone(),
+        };
+        let mut metas: Vec<SeriesMeta> = self.series.iter().map(meta).collect();
+        metas.sort_by_key(|meta| meta.id);
+        metas
+    }
+}
+
+fn server_of(body: &Body) -> Option<&str> {
+    match body {
+        Body::Windows(_, frame) => Some(&frame.server),
+        Body::Expected(expected) => Some(&expected.server),
+        Body::Anomaly(anomaly) => Some(&anomaly.server),
+        Body::Alert(alert) => Some(&alert.server),
+        Body::Bad(..) | Body::Nothing => None,
+    }
+}
+
+fn time_of(body: &Body) -> i64 {
+    match body {
+        Body::Windows(_, frame) => frame.window_start,
+        Body::Expected(expected) => expected.window_start,
+        Body::Anomaly(anomaly) => anomaly.window_start,
+        Body::Alert(alert) => alert.starts_at,
+        Body::Bad(..) | Body::Nothing => i64::MAX,
+    }
+}

@@ -1,0 +1,194 @@
+//! Redis answers what PostgreSQL would, or nothing: on a real Redis.
+
+use std::time::Duration;
+
+use tidewatch_schemas::Origin;
+use tidewatch_store::{
+    Freshness, Server, WindowRow,
+    hot::writer::{HotWriter, Refresh, ServerWindow},
+    testing::{Database, Stack},
+};
+
+const T0: i64 = 1_795_392_000_000;
+
+async fn database() -> Database {
+    Stack::shared().expect("stack").database().await.expect("database")
+}
+
+fn row(series_id: i32, window: i64, value: f64) -> WindowRow {
+    WindowRow {
+        series_id,
+        ts_ms: T0 + window * 10_000,
+        count: 2,
+        sum: value * 2.0,
+        min: value - 0.1,
+        max: value + 0.1,
+        first: value - 0.1,
+        last: value + 0.1,
+        first_at: 1,
+        last_at: 9_999,
+        m2: 0.02,
+        increase: 0.0,
+        resets: 0,
+        origin: Origin { partition: 0, offset: window },
+    }
+}
+
+fn window(server_id: i32, window: i64, is_newest: bool) -> Refresh {
+    let rows = vec![row(1, window, 0.5), row(7, window, -3.25)];
+    let window = ServerWindow { server_id, ts_ms: T0 + window * 10_000, is_newest, rows };
+    Refresh { windows: vec![window], ..Refresh::default() }
+}
+
+async fn exact(db: &Database, from: i64, to: i64) -> Option<Vec<WindowRow>> {
+    let recent = db.store.hot.recent(5, T0 + from * 10_000, T0 + to * 10_000, Freshness::Exact).await;
+    recent.map(|recent| recent.rows)
+}
+
+#[tokio::test]
+async fn what_was_written_is_read_and_what_was_before_is_not_known() {
+    let db = database().await;
+    let mut writer = HotWriter::new(db.store.hot.clone());
+    assert_eq!(exact(&db, 0, 1).await, None, "an empty Redis knows nothing");
+    for n in [3, 4, 6] {
+        writer.refresh(&window(5, n, true)).await.expect("refresh");
+    }
+    let rows = vec![row(1, 3, 0.5), row(1, 4, 0.5), row(1, 6, 0.5)];
+    let rows: Vec<_> = rows.into_iter().chain([3, 4, 6].map(|n| row(7, n, -3.25))).collect();
+    assert_eq!(exact(&db, 3, 7).await, Some(rows), "in order of series and time, the gap a gap");
+    assert_eq!(exact(&db, 3, 100).await.map(|rows| rows.len()), Some(6));
+    assert_eq!(exact(&db, 5, 6).await, Some(vec![]));
+    assert_eq!(exact(&db, 2, 7).await, None, "the writer does not know what was before its first window");
+    let latest = db.store.hot.latest(5, Freshness::Exact).await.expect("latest");
+    assert_eq!((latest.newest_ms, latest.rows.len()), (T0 + 60_000, 2));
+    assert_eq!(exact(&db, 3, 7).await.map(|rows| rows.len()), Some(6), "reading changes nothing");
+}
+
+#[tokio::test]
+async fn a_late_window_ends_what_is_known() {
+    let db = database().await;
+    let mut writer = HotWriter::new(db.store.hot.clone());
+    for n in 0..5 {
+        writer.refresh(&window(5, n, true)).await.expect("refresh");
+    }
+    writer.refresh(&window(5, 2, false)).await.expect("refresh");
+    assert_eq!(exact(&db, 0, 5).await, None);
+    writer.refresh(&window(5, 5, true)).await.expect("refresh");
+    assert_eq!(exact(&db, 5, 6).await.map(|rows| rows.len()), Some(2), "and it starts again");
+    // one before all that is known takes nothing away
+    writer.refresh(&window(5, 1, false)).await.expect("refresh");
+    assert_eq!(exact(&db, 5, 6).await.map(|rows| rows.len()), Some(2));
+}
+
+#[tokio::test]
+async fn a_writer_that_missed_something_vouches_for_nothing_before() {
+    let db = database().await;
+    let mut writer = HotWriter::new(db.store.hot.clone());
+    writer.refresh(&window(5, 0, true)).await.expect("refresh");
+    writer.restart();
+    writer.heartbeat().await.expect("heartbeat");
+    assert_eq!(exact(&db, 0, 1).await, None, "the old epoch's lease is gone");
+    let known = db.store.hot.recent(5, T0, T0 + 10_000, Freshness::LastKnown).await;
+    assert_eq!(known.map(|recent| recent.rows.len()), Some(2), "as last known it is there");
+    writer.refresh(&window(5, 2, true)).await.expect("refresh");
+    assert_eq!(exact(&db, 0, 3).await, None);
+    assert_eq!(exact(&db, 2, 3).await.map(|rows| rows.len()), Some(2));
+}
+
+#[tokio::test]
+async fn another_writer_takes_over_with_an_epoch_of_its_own() {
+    let db = database().await;
+    let mut old = HotWriter::new(db.store.hot.clone());
+    let mut new = HotWriter::new(db.store.hot.clone());
+    old.refresh(&window(5, 0, true)).await.expect("refresh");
+    new.refresh(&window(5, 3, true)).await.expect("refresh");
+    assert_eq!(exact(&db, 0, 4).await, None);
+    assert_eq!(exact(&db, 3, 4).await.map(|rows| rows.len()), Some(2));
+}
+
+#[tokio::test]
+async fn only_the_last_fifteen_minutes_are_kept() {
+    let db = database().await;
+    let mut writer = HotWriter::new(db.store.hot.clone());
+    for n in 0..100 {
+        writer.refresh(&window(5, n, true)).await.expect("refresh");
+    }
+    assert_eq!(exact(&db, 9, 100).await, None);
+    assert_eq!(exact(&db, 10, 100).await.map(|rows| rows.len()), Some(180));
+}
+
+#[tokio::test]
+async fn wrong_bytes_are_no_answer() {
+    let db = database().await;
+    let mut writer = HotWriter::new(db.store.hot.clone());
+    writer.refresh(&window(5, 0, true)).await.expect("refresh");
+    let client = redis::Client::open(db.config.redis_url.reveal()).expect("client");
+    let mut raw = client.get_multiplexed_async_connection().await.expect("connect");
+    let field = format!("w{}", T0 / 10_000);
+    for wrong in [&b""[..], b"\x02\x7f", b"garbage of somebody else"] {
+        let () =
+            redis::cmd("HSET").arg("tw:recent:5").arg(&field).arg(wrong).query_async(&mut raw).await.unwrap();
+        assert_eq!(exact(&db, 0, 1).await, None);
+    }
+    let () = redis::cmd("DEL").arg("tw:recent:5").query_async(&mut raw).await.unwrap();
+    let () = redis::cmd("SET").arg("tw:recent:5").arg("a string").query_async(&mut raw).await.unwrap();
+    assert_eq!(exact(&db, 0, 1).await, None, "a key of another type is an error, not an answer");
+    let () = redis::cmd("SET").arg("tw:series:5").arg("{}").query_async(&mut raw).await.unwrap();
+    assert_eq!(db.store.hot.series(5, Freshness::LastKnown).await, None);
+}
+
+#[tokio::test]
+async fn evicted_series_are_asked_for_again() {
+    let db = database().await;
+    let mut writer = HotWriter::new(db.store.hot.clone());
+    let told = writer.refresh(&window(5, 0, true)).await.expect("refresh");
+    assert_eq!(told.lacking_series.into_iter().collect::<Vec<_>>(), [5]);
+    let series = Refresh { series: vec![(5, Vec::new())], ..Refresh::default() };
+    writer.refresh(&series).await.expect("refresh");
+    let told = writer.refresh(&window(5, 1, true)).await.expect("refresh");
+    assert!(told.lacking_series.is_empty());
+    assert_eq!(db.store.hot.series(5, Freshness::Exact).await, Some(vec![]));
+}
+
+#[tokio::test]
+async fn servers_are_known_by_name() {
+    let db = database().await;
+    let mut writer = HotWriter::new(db.store.hot.clone());
+    let server = |id, name: &str| Server {
+        id,
+        name: name.to_owned(),
+        ip_address: None,
+        labels: [("os".to_owned(), "linux".to_owned())].into(),
+        first_seen_ms: T0,
+        last_seen_ms: T0 + 10_000,
+    };
+    assert_eq!(db.store.hot.servers_last_known().await, None);
+    let servers = vec![server(2, "web"), server(9, "db")];
+    writer.refresh(&Refresh { servers, ..Refresh::default() }).await.expect("refresh");
+    assert_eq!(db.store.hot.servers_last_known().await, Some(vec![server(9, "db"), server(2, "web")]));
+}
+
+#[tokio::test]
+async fn a_redis_that_is_away_costs_little_and_answers_nothing() {
+    let stack = Stack::start("postgres redis").expect("stack");
+    let db = stack.database().await.expect("database");
+    let mut writer = HotWriter::new(db.store.hot.clone());
+    writer.refresh(&window(5, 0, true)).await.expect("refresh");
+    assert!(exact(&db, 0, 1).await.is_some());
+    stack.stop_part("redis").expect("stop");
+    for _ in 0..10 {
+        let began = std::time::Instant::now();
+        assert_eq!(exact(&db, 0, 1).await, None);
+        assert!(began.elapsed() < Duration::from_millis(600), "{:?}", began.elapsed());
+    }
+    assert!(db.store.hot.is_open());
+    assert!(writer.refresh(&window(5, 1, true)).await.is_err());
+    stack.start_part("redis").expect("start");
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while writer.refresh(&window(5, 2, true)).await.is_err() {
+        assert!(std::time::Instant::now() < until, "redis is not used again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(exact(&db, 0, 3).await, None);
+    assert_eq!(exact(&db, 2, 3).await.map(|rows| rows.len()), Some(2));
+}
