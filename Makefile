@@ -1,13 +1,15 @@
 # Every way into the checkout. The work is done in scripts/ and deploy/local/; this names it.
 .DEFAULT_GOAL := help
 .PHONY: help up down status build test fmt lint clean-data
+# By the environment, not before the command: make then runs the script without a shell in between, whose death would hide make's.
+export DETACH
 MAKEFLAGS += --no-print-directory
 
 help: ## this list
 	@sed -n 's/^\([a-z%-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 up: ## install, build, start everything and print the page's address (DETACH=1: return when it is ready)
-	@DETACH=$(DETACH) scripts/up.sh
+	@scripts/up.sh
 
 down: ## stop what make up started
 	@deploy/local/stack.sh down

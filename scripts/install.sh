@@ -83,7 +83,10 @@ hold_services() {
 release_services() {
     if [[ -e $policy ]] && grep -qF "$mark" "$policy"; then "${as_root[@]}" rm -f "$policy"; fi
     if [[ -e $policy.tidewatch ]]; then "${as_root[@]}" mv -f "$policy.tidewatch" "$policy"; fi
-    if [[ -e $cluster ]]; then "${as_root[@]}" rm -f "$cluster"; fi
+    if [[ -e $cluster ]]; then
+        "${as_root[@]}" rm -f "$cluster"
+        dpkg -S "${cluster%/*}" >/dev/null 2>&1 || "${as_root[@]}" rmdir --ignore-fail-on-non-empty "${cluster%/*}"
+    fi
 }
 
 install_packages() {
@@ -103,8 +106,8 @@ install_packages() {
         sed -un 's/^\(Need to get .*\|Setting up [^ ]*\).*/  \1/p' ||
         die "the packages could not be installed: ${packages[*]}"
     # The package would start its service at the next boot; ours is a private one.
-    if [[ -n $redis_is_new ]] && command -v deb-systemd-helper >/dev/null; then
-        "${as_root[@]}" deb-systemd-helper disable redis-server.service >/dev/null 2>&1 || true
+    if [[ -n $redis_is_new ]] && command -v update-rc.d >/dev/null; then
+        "${as_root[@]}" update-rc.d redis-server disable >/dev/null 2>&1 || say "note: the service redis-server will start at boot"
     fi
     release_services
     trap - EXIT INT TERM HUP

@@ -62,6 +62,7 @@ if [[ -z ${DETACH:-} || $DETACH == 0 ]]; then
 fi
 
 rotate "$logs/stack.log"
+: >"$logs/stack.log"
 TIDEWATCH_DETACHED=1 setsid "$here/stack.sh" run </dev/null >"$logs/stack.log" 2>&1 &
 supervisor=$!
 # From here on the supervisor holds the lock, and it alone.
