@@ -111,3 +111,6 @@ pub(crate) type Events = broadcast::Sender<Arc<Event>>;
 pub(crate) fn events() -> Events {
     broadcast::Sender::new(BEHIND)
 }
+
+#[cfg(test)]
+mod tests;

@@ -267,4 +267,4 @@ async fn anomalies(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Resu
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -149,13 +149,13 @@ fn summary(id: i32, frame: &AggregateFrame, points: &[Point]) -> Summary {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use tidewatch_schemas::Origin;
 
     use super::*;
     use crate::rate::tests::window;
 
-    fn frame(server: &str, start: i64, value: f64) -> AggregateFrame {
+    pub(crate) fn frame(server: &str, start: i64, value: f64) -> AggregateFrame {
         let layout = vec![Series::counter("c", ""), Series::gauge("g", "")];
         let w = window(start, &[(start + 1_000, value), (start + 9_000, value + 8.0)]);
         let both = |v: f64| vec![v, v];

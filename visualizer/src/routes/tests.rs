@@ -68,7 +68,7 @@ impl Service {
             rows.extend(page.body.as_array().expect("array").iter().cloned());
             match page.header("link") {
                 Some(link) => {
-                    path = link.trim_start_matches('<').split('>').next().expect("address").to_owned()
+                    path = link.trim_start_matches('<').split('>').next().expect("address").to_owned();
                 }
                 None => return rows,
             }
@@ -167,9 +167,9 @@ async fn columns_are_right(service: &Service) {
         for (i, value) in avg.iter().enumerate() {
             let from = t0 + i as i64 * 10_000;
             assert_eq!(value.is_null(), GAP.contains(&from), "{}: {i}", one["metric"]);
-            // 50 every five seconds; the step after the restart sees only what came after it
-            if one["kind"] == "counter" && !GAP.contains(&from) && from != RESTART {
-                assert_eq!(value.as_f64(), Some(10.0), "{i}");
+            // 50 every five seconds; the first sample after the restart is 0
+            if one["kind"] == "counter" && !GAP.contains(&from) {
+                assert_eq!(value.as_f64(), Some(if from == RESTART { 5.0 } else { 10.0 }), "{i}");
             }
         }
         assert_eq!(one["expected"].is_null(), one["metric"] != "node_load1");

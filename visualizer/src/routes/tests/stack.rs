@@ -21,8 +21,19 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Starts the parts and waits until they answer.
+    /// Starts the parts and waits until they answer. A port that was free may be taken a moment later: then again.
     pub(crate) fn start(parts: &str) -> Self {
+        let mut said = String::new();
+        for _ in 0..3 {
+            match Self::try_start(parts) {
+                Ok(stack) => return stack,
+                Err(why) => said = why,
+            }
+        }
+        panic!("the stack does not start: {said}");
+    }
+
+    fn try_start(parts: &str) -> Result<Self, String> {
         let folder = TempDir::new().expect("temporary folder");
         // PostgreSQL may run as another user
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("permissions");
@@ -30,10 +41,16 @@ impl Stack {
             ("TIDEWATCH_STATE".to_owned(), folder.path().display().to_string()),
             ("TIDEWATCH_PARTS".to_owned(), parts.to_owned()),
         ];
-        for name in ["", "_KAFKA", "_KAFKA_CONTROLLER", "_POSTGRES", "_REDIS"] {
-            variables.push((format!("TIDEWATCH{name}_PORT"), free_port().to_string()));
+        // held together, so that they differ
+        let held = ["", "_KAFKA", "_KAFKA_CONTROLLER", "_POSTGRES", "_REDIS"]
+            .map(|name| (name, TcpListener::bind("127.0.0.1:0").expect("free port")));
+        for (name, listener) in &held {
+            let port = listener.local_addr().expect("address").port();
+            variables.push((format!("TIDEWATCH{name}_PORT"), port.to_string()));
         }
-        let log = std::fs::File::create(folder.path().join("stack.out")).expect("log");
+        drop(held);
+        let output = folder.path().join("stack.out");
+        let log = std::fs::File::create(&output).expect("log");
         let mut command = script();
         command.arg("run").envs(variables.iter().cloned()).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("log")).stderr(log);
@@ -41,12 +58,12 @@ impl Stack {
         let mut stack = Self { supervisor, folder, variables };
         let deadline = Instant::now() + Duration::from_mins(2);
         while !stack.folder.path().join("run/ready").exists() {
-            let ended = stack.supervisor.try_wait().expect("wait").is_some();
-            let said = || std::fs::read_to_string(stack.folder.path().join("stack.out")).unwrap_or_default();
-            assert!(!ended && Instant::now() < deadline, "the stack does not start: {}", said());
+            if stack.supervisor.try_wait().expect("wait").is_some() || Instant::now() > deadline {
+                return Err(std::fs::read_to_string(output).unwrap_or_default());
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
-        stack
+        Ok(stack)
     }
 
     fn tell(&self, arguments: &[&str]) -> String {
@@ -99,8 +116,4 @@ fn script() -> Command {
     let mut command = Command::new(repository.join("deploy/local/stack.sh"));
     command.env_remove("TIDEWATCH_LOCKED");
     command
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("free port").port()
 }
