@@ -73,7 +73,7 @@ export class FleetView {
   }
 
   private loaded(fleet: Fleet): void {
-    this.rows = worstFirst(fleet.servers);
+    this.rows = worstFirst(fleet.servers).map((row) => this.withLive(row));
     this.seen(Math.max(0, ...fleet.servers.map((s) => s.last_seen)));
     // in a fleet that has just begun, two hours of sparkline would be one dot
     const young = fleet.servers.length > 0 && fleet.servers.every((s) => s.heartbeat.slice(0, -1).every((b) => b === 'none'));
@@ -99,23 +99,24 @@ export class FleetView {
   /** A thousand servers speak within one window: their rows change together. */
   private apply(): void {
     this.flush = undefined;
-    const known = new Set<number>();
-    this.rows = this.rows.map((row) => {
-      const e = this.fresh.get(row.id);
-      if (!e) return row;
-      known.add(row.id);
-      if (row.status === 'silent') this.ask();
-      return {
-        ...row,
-        last_seen: e.last_seen,
-        cpu: { ...row.cpu, last: e.cpu },
-        memory: { ...row.memory, last: e.memory },
-        network: { ...row.network, last: e.network },
-        disk: e.disk ?? row.disk,
-      };
-    });
-    if (known.size < this.fresh.size) this.ask();
-    this.fresh.clear();
+    const known = new Set(this.rows.map((r) => r.id));
+    for (const row of this.rows) if (row.status === 'silent' && this.fresh.has(row.id)) this.ask();
+    for (const id of this.fresh.keys()) if (!known.has(id)) this.ask();
+    this.rows = this.rows.map((row) => this.withLive(row));
+  }
+
+  /** What a server said last, where that is newer than the answer: a young window is on the stream before it is in the store. */
+  private withLive(row: FleetServer): FleetServer {
+    const e = this.fresh.get(row.id);
+    if (!e || e.last_seen < row.last_seen) return row;
+    return {
+      ...row,
+      last_seen: e.last_seen,
+      cpu: { ...row.cpu, last: e.cpu ?? row.cpu.last },
+      memory: { ...row.memory, last: e.memory ?? row.memory.last },
+      network: { ...row.network, last: e.network ?? row.network.last },
+      disk: e.disk ?? row.disk,
+    };
   }
 
   /** Ask again in a moment: ten events at once are one question. */

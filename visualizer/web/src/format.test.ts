@@ -22,6 +22,9 @@ describe('value', () => {
   it('has one unit for a whole axis', () => {
     expect(axisUnit('bytes', 125 * 2 ** 30)).toEqual({ divisor: 2 ** 30, label: 'GiB' });
     expect(axisUnit('bytes/s', 3e8)).toEqual({ divisor: 1e6, label: 'MB/s' });
+    expect(axisUnit('number', 16_800_000)).toEqual({ divisor: 1e6, label: 'million' });
+    expect(axisUnit('per second', 26_200)).toEqual({ divisor: 1e3, label: 'thousand per second' });
+    expect(axisUnit('number', 9_999)).toEqual({ divisor: 1, label: '' });
     expect(axisUnit('seconds', 0.031)).toEqual({ divisor: 1e-3, label: 'ms' });
   });
 });

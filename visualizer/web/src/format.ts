@@ -71,11 +71,18 @@ export function axisUnit(unit: Unit, largest: number): { divisor: number; label:
     case 'seconds':
       return asAxis(pick(TIME, largest));
     case 'per second':
-      return { divisor: 1, label: 'per second' };
+      return large(largest, 'per second');
     case 'count':
     case 'number':
-      return { divisor: 1, label: '' };
+      return large(largest, '');
   }
+}
+
+/** A gutter holds five characters: larger numbers are counted in thousands or millions, said once. */
+function large(largest: number, label: string): { divisor: number; label: string } {
+  const a = Math.abs(largest);
+  const word = a >= 1e10 ? 'billion' : a >= 1e7 ? 'million' : a >= 1e4 ? 'thousand' : '';
+  return { divisor: a >= 1e10 ? 1e9 : a >= 1e7 ? 1e6 : a >= 1e4 ? 1e3 : 1, label: [word, label].filter(Boolean).join(' ') };
 }
 
 function asAxis(s: Step): { divisor: number; label: string } {

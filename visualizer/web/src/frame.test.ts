@@ -55,7 +55,8 @@ describe('frame', () => {
 
 describe('panels', () => {
   const view = { from: 0, to: 2 * W, live: true, since: null };
-  const draw = (s: QuerySeries[], anomalies: Query['anomalies'] = []): ReturnType<typeof panels> => panels(fromQuery(query(s, anomalies)), view);
+  const all = (s: QuerySeries[], anomalies: Query['anomalies'] = []): ReturnType<typeof panels> => panels(fromQuery(query(s, anomalies)), view);
+  const draw = (s: QuerySeries[], anomalies: Query['anomalies'] = []): ReturnType<typeof panels>['main'] => all(s, anomalies).main;
 
   it('turn CPU seconds into percent of all cores', () => {
     const s = ['0', '1'].flatMap((cpu) => [
@@ -73,6 +74,23 @@ describe('panels', () => {
     expect(out.map((p) => p.id)).toEqual(['load', 'metric-queue_depth']);
     expect(out[1].lines.map((l) => l.name)).toEqual(['a', 'b']);
   });
+  it('fold what a host says beside the usual, unless it is odd', () => {
+    const s = [series('node_memory_Slab_bytes', {}, [1, 2, 3]), series('node_load1', {}, [1, 1, 1])];
+    expect(all(s).more.map((p) => p.title)).toEqual(['node_memory_Slab_bytes']);
+    expect(all(s).main.map((p) => p.id)).toEqual(['load']);
+    const odd = { series_id: 1, metric: 'node_memory_Slab_bytes', labels: {}, from: W, to: 2 * W, score: 2, value: 2, low: 0, high: 1 };
+    expect(all(s, [odd]).main.map((p) => p.id)).toEqual(['load', 'metric-node_memory_Slab_bytes']);
+    expect(all(s, [odd]).more).toEqual([]);
+  });
+  it('name lines by one label where one tells them apart, by all that differ otherwise', () => {
+    const of = (labels: Record<string, string>): QuerySeries => series('inodes', labels, [1, 1, 1]);
+    expect(draw([of({ device: 'a', fstype: 'ext4', mountpoint: '/' }), of({ device: 'b', fstype: 'xfs', mountpoint: '/var' })])[0].lines.map((l) => l.name)).toEqual(['/', '/var']);
+    expect(draw([of({ a: '1', b: 'x' }), of({ a: '1', b: 'y' }), of({ a: '2', b: 'x' })])[0].lines.map((l) => l.name)).toEqual(['a 1 x', 'a 1 y', 'a 2 x']);
+  });
+  it('read seconds a second as a share of time', () => {
+    const out = draw([series('gc_pause_seconds_total', {}, [0.02, 0.5, null], 'counter')]);
+    expect([out[0].unit, out[0].lines[0].avg]).toEqual(['percent', [2, 50, null]]);
+  });
   it('bring an anomaly to the line it belongs to', () => {
     const a = { series_id: 1, metric: 'node_disk_io_time_seconds_total', labels: { device: 'sda' }, from: W, to: 2 * W, score: 2, value: 0.9, low: 0, high: 0.2 };
     const out = draw([series('node_disk_io_time_seconds_total', { device: 'sda' }, [0.1, 0.9, 0.9], 'counter')], [a]);
@@ -86,7 +104,7 @@ describe('panels', () => {
 
 describe('unitOf', () => {
   it.each([
-    ['x_bytes', '', false, 'bytes'], ['x_bytes_total', '', true, 'bytes/s'], ['req_total', '', true, 'per second'], ['lat_seconds', '', false, 'seconds'],
+    ['x_bytes', '', false, 'bytes'], ['gc_seconds_total', '', true, 'percent'], ['x_bytes_total', '', true, 'bytes/s'], ['req_total', '', true, 'per second'], ['lat_seconds', '', false, 'seconds'],
     ['used_percent', '', false, 'percent'], ['x', 'By', false, 'bytes'], ['depth', '', false, 'number'],
   ])('%s is read as its name says', (m, said, counter, unit) => expect(unitOf(m, said, counter)).toBe(unit));
 });

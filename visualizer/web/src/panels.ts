@@ -1,6 +1,6 @@
 /**
  * Which charts a server gets, in a fixed order: CPU, cores, load, memory, disks, filesystems, network, pressure, processes,
- * then every other metric it sends, one chart each. In: a frame. Out: chart specs.
+ * then every other metric it sends, one chart each, those of its own system folded. In: a frame. Out: chart specs.
  * Keeps: a metric with an anomaly is always drawn somewhere; info series and clocks never are.
  */
 import type { ChartSpec } from './charts/types';
@@ -29,12 +29,21 @@ export const USUAL: readonly { id: string; title: string; sub: string }[] = [
   { id: 'processes', title: 'Processes', sub: 'tasks' },
 ];
 
-export function panels(frame: Frame, view: View): ChartSpec[] {
+export interface Panels {
+  /** Drawn at once: the usual charts, foreign metrics, and whatever is odd. */
+  readonly main: ChartSpec[];
+  /** The rest of what a host says of itself, a hundred metrics nobody asked for: folded until someone does. */
+  readonly more: ChartSpec[];
+}
+
+export function panels(frame: Frame, view: View): Panels {
   const b = new Build(frame, view);
   const fixed = [cpu, cores, load, memory, diskIo, diskLatency, diskUse, filesystems, network, pressure, processes];
-  const out = fixed.flatMap((f) => {
+  const main = fixed.flatMap((f) => {
     const spec = f(b);
     return spec ? [spec] : [];
   });
-  return [...out, ...others(b)];
+  const rest = others(b);
+  const folded = (s: ChartSpec): boolean => s.odd.length === 0 && /^(node|tidewatch_host)_/.test(s.title);
+  return { main: [...main, ...rest.filter((s) => !folded(s))], more: rest.filter(folded) };
 }

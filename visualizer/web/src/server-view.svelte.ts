@@ -6,11 +6,10 @@
 import { tick } from 'svelte';
 import type { Alert, Query, Server } from './api';
 import { app } from './app.svelte';
-import type { ChartSpec } from './charts/types';
 import { type Frame, fromQuery, type LiveWindow, newest, trimmed, withWindow } from './frame';
 import { Live } from './live';
 import { Loader } from './loader.svelte';
-import { panels } from './panels';
+import { type Panels, panels } from './panels';
 import { HOUR, isLive, last, MINUTE, type Range, resolve } from './time';
 import { rangeOf } from './zoom';
 
@@ -63,10 +62,10 @@ export class ServerView {
     return { from: to - (asked.to - asked.from), to };
   });
 
-  readonly charts = $derived.by((): ChartSpec[] => {
+  readonly charts = $derived.by((): Panels => {
     const f = this.frame;
     const span = this.span;
-    if (!f || !span || !this.shown) return [];
+    if (!f || !span || !this.shown) return { main: [], more: [] };
     const first = this.server.data ? Date.parse(this.server.data.first_seen) : null;
     return panels(f, { ...span, live: isLive(this.shown), since: first });
   });

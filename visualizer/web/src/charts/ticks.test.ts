@@ -36,6 +36,8 @@ describe('y', () => {
     expect(scaleOf([0, 0.3, 31.1], { scale: 'auto' }).log).toBe(false);
     expect(scaleOf([0.3, 31.1]).log).toBe(false);
     expect(yTicks({ low: 0.1, high: 160, log: true }, 1)).toEqual([1, 10, 100]);
+    const gib = 2 ** 30;
+    expect(yTicks({ low: 0.01 * gib, high: 400 * gib, log: true }, gib).map((v) => v / gib)).toEqual([0.1, 1, 10, 100]);
     const many = yTicks({ low: 1e-6, high: 1e6, log: true }, 1);
     expect(many.length).toBeLessThanOrEqual(4);
   });

@@ -80,7 +80,8 @@ export function yScale(spec: ChartSpec, drawn: readonly Line[], band: Line['band
 export function yTicks(y: YScale, divisor: number): number[] {
   if (y.log) {
     const out: number[] = [];
-    for (let p = Math.floor(Math.log10(y.low)); 10 ** p <= y.high; p++) out.push(10 ** p);
+    // decades of the axis' own unit: a round number of bytes is no round number of GiB
+    for (let p = Math.floor(Math.log10(y.low / divisor)); 10 ** p * divisor <= y.high; p++) out.push(10 ** p * divisor);
     const inside = out.filter((v) => v > y.low * 1.01);
     while (inside.length > 4) for (let i = inside.length - 2; i >= 0; i -= 2) inside.splice(i, 1);
     return inside;

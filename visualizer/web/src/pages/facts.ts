@@ -8,7 +8,7 @@ export interface Fact {
   readonly text: string;
 }
 
-export function facts(server: Server, frame: Frame | null, now: number): Fact[] {
+export function facts(server: Server, frame: Frame | null, now: number, heard: number | null = null): Fact[] {
   const all = frame ? [...frame.series.values()] : [];
   const info = all.find((s) => s.metric === 'tidewatch_host_info')?.labels ?? {};
   const boot = all.find((s) => s.metric === 'node_boot_time_seconds')?.avg.findLast((v) => v !== null) ?? null;
@@ -22,7 +22,7 @@ export function facts(server: Server, frame: Frame | null, now: number): Fact[] 
     ['System', system],
     ['Up', boot === null ? '' : duration(now - boot * 1000)],
     [info.collector_version ? 'Collector' : 'Sends', collector],
-    ['Last seen', `${age(now - Date.parse(server.last_seen))} ago`],
+    ['Last seen', `${age(now - Math.max(Date.parse(server.last_seen), heard ?? 0))} ago`],
   ];
   return out.filter(([, text]) => text !== '').map(([term, text]) => ({ term, text }));
 }

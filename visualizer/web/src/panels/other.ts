@@ -19,8 +19,10 @@ export function others(b: Build): ChartSpec[] {
       const names = distinct(series);
       const counter = series[0].kind === 'counter';
       const unit = unitOf(metric, series[0].unit, counter);
-      const lines = series.map((s, i) => b.line(s, names[i]));
-      const sub = [unit === 'number' && series[0].unit ? series[0].unit : '', names.length > 1 ? `by ${varying(series).join(', ')}` : ''].filter(Boolean).join(' ');
+      // seconds a second is a share of time
+      const share = counter && unit === 'percent';
+      const lines = series.map((s, i) => b.line(s, names[i], share ? (v) => v * 100 : undefined));
+      const sub = [share ? 'of time' : '', unit === 'number' && series[0].unit ? series[0].unit : '', names.length > 1 ? `by ${varying(series).join(', ')}` : ''].filter(Boolean).join(' ');
       const spec = b.spec({ id: `metric-${metric}`, title: metric, sub, unit, lines, scale: 'auto', ...(unit === 'percent' ? { leastTop: 5 } : {}) });
       return spec ? [spec] : [];
     });
@@ -31,19 +33,23 @@ export function unitOf(metric: string, said: string, counter: boolean): Unit {
   const s = said.toLowerCase();
   if (s === 'bytes' || s === 'by' || s === 'byte') return counter ? 'bytes/s' : 'bytes';
   if (s === 'percent' || s === '%') return 'percent';
-  if (s === 'seconds' || s === 's') return counter ? 'per second' : 'seconds';
+  if (s === 'seconds' || s === 's') return counter ? 'percent' : 'seconds';
   if (/bytes_per_second$/.test(metric)) return 'bytes/s';
-  if (counter) return /_bytes(_total)?$/.test(metric) ? 'bytes/s' : 'per second';
+  if (counter) return /_bytes(_total)?$/.test(metric) ? 'bytes/s' : /_seconds(_total)?$/.test(metric) ? 'percent' : 'per second';
   if (/_bytes$/.test(metric)) return 'bytes';
   if (/(_percent|_pct)$/.test(metric)) return 'percent';
   if (/_seconds$/.test(metric)) return 'seconds';
   return 'number';
 }
 
-/** Labels whose values differ among the series. */
+/** Labels that tell the series apart: one alone where one is enough, the most telling first. */
 export function varying(series: readonly FrameSeries[]): string[] {
-  const names = new Set(series.flatMap((s) => Object.keys(s.labels)));
-  return [...names].sort().filter((n) => new Set(series.map((s) => s.labels[n] ?? '')).size > 1);
+  const names = [...new Set(series.flatMap((s) => Object.keys(s.labels)))].sort();
+  const values = (n: string): number => new Set(series.map((s) => s.labels[n] ?? '')).size;
+  const differ = names.filter((n) => values(n) > 1);
+  const alone = differ.filter((n) => values(n) === series.length);
+  const telling = ['mountpoint', 'device', 'interface', 'name'].find((n) => alone.includes(n)) ?? alone[0];
+  return telling === undefined ? differ : [telling];
 }
 
 function distinct(series: readonly FrameSeries[]): string[] {
