@@ -1,0 +1,89 @@
+//! Settings of the analyzer. A rules file is read with them: a wrong one is refused before anything starts.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use clap::Args;
+use tidewatch_service_kit::{config::duration, kafka::KafkaConfig};
+
+use crate::{
+    Error,
+    rules::{self, RuleSet},
+};
+
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    #[command(flatten)]
+    pub kafka: KafkaConfig,
+    /// Name of this instance: unique in the group, the same after a restart; the host's name unless given
+    #[arg(long = "analyzer-instance", env = "TIDEWATCH_ANALYZER_INSTANCE", value_name = "NAME")]
+    pub instance: Option<String>,
+    /// YAML file of threshold and absence rules; the built-in ones unless given
+    #[arg(long, env = "TIDEWATCH_ANALYZER_RULES", value_name = "FILE", value_parser = read_rules)]
+    pub rules: Option<RulesFile>,
+    /// How much of metrics.10s a new owner of a partition reads again to know its series
+    #[arg(long, env = "TIDEWATCH_ANALYZER_REPLAY", default_value = "2h", value_parser = duration)]
+    pub replay: Duration,
+    /// Time between commits; an alert does not wait for it
+    #[arg(long = "analyzer-commit-interval", env = "TIDEWATCH_ANALYZER_COMMIT_INTERVAL", default_value = "1s", value_parser = duration)]
+    pub commit_interval: Duration,
+}
+
+/// The rules of a file, read and checked.
+#[derive(Debug, Clone)]
+pub struct RulesFile(Arc<RuleSet>);
+
+fn read_rules(path: &str) -> Result<RulesFile, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("read rules: {error}"))?;
+    let set = rules::parse(&text, Path::new(path)).map_err(|error| error.to_string())?;
+    Ok(RulesFile(Arc::new(set)))
+}
+
+impl Config {
+    pub(crate) fn rules(&self) -> Result<Arc<RuleSet>, Error> {
+        match &self.rules {
+            Some(RulesFile(set)) => Ok(Arc::clone(set)),
+            None => Ok(Arc::new(rules::parse(rules::BUILT_IN, Path::new("deploy/rules/host.yaml"))?)),
+        }
+    }
+
+    /// Long enough for every condition that may be under watch, however short it was set.
+    pub(crate) fn replay_ms(&self, rules: &RuleSet) -> i64 {
+        (self.replay.as_millis() as i64).max(2 * rules.longest_wait_ms() + 600_000)
+    }
+
+    /// The instance's name; the host's unless told otherwise.
+    pub(crate) fn instance(&self) -> String {
+        let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
+        self.instance
+            .clone()
+            .or_else(|| host().ok())
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "analyzer".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use tidewatch_service_kit::config::assemble;
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_rules_file_is_refused_with_the_settings() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "rules:\n  - name: a\n    metric: m\n    abov: 1").unwrap();
+        let path = file.path().display().to_string();
+        let error = assemble::<Config>("analyzer", &[("rules", &path)]).unwrap_err().to_string();
+        assert!(error.contains(&format!("{path}:4: ")) && error.contains("abov"), "{error}");
+        assert!(assemble::<Config>("analyzer", &[("rules", "/nowhere.yaml")]).is_err());
+    }
+
+    #[test]
+    fn the_replay_covers_every_wait() {
+        let config: Config = assemble("analyzer", &[("replay", "1m")]).unwrap();
+        let rules = config.rules().unwrap();
+        assert!(config.replay_ms(&rules) >= 600_000 + 2 * 300_000);
+    }
+}

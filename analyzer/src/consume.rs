@@ -1,0 +1,255 @@
+//! The thread that owns the partitions: poll, step, tick, and once a second a commit.
+//!
+//! A session is one membership with one producer. After any error both are dropped and a new session restores: models by
+//! a silent replay, open alerts from the alert topic, the rest from the committed offset. Nothing is kept across sessions.
+
+mod partition;
+mod restore;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use partition::Partition;
+use rdkafka::{Message, consumer::Consumer, message::BorrowedMessage};
+use tidewatch_service_kit::{
+    Shutdown,
+    health::Component,
+    kafka::{Group, GroupChange, Start},
+    retry,
+};
+
+use crate::{
+    Config,
+    analysis::{Sight, Sizes},
+    error::SessionError,
+    metrics::AnalyzerMetrics,
+    publish::{Cut, Publisher},
+    rules::RuleSet,
+};
+
+pub(crate) const STAGE: &str = "analyzer";
+/// The tier that is analysed.
+pub(crate) const WINDOW_MS: i64 = 10_000;
+
+const POLL: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_secs(1);
+/// How often Kafka is asked whether it is there.
+const LOOK: Duration = Duration::from_secs(5);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+/// An alert is committed at once, but not more often than this.
+const ALERT_PACE: Duration = Duration::from_millis(100);
+/// Outputs waiting for a commit after which it does not wait for its time.
+const MAX_PENDING: usize = 20_000;
+
+/// What every part of a session needs.
+pub(crate) struct Setup<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) rules: &'a Arc<RuleSet>,
+    pub(crate) metrics: &'a AnalyzerMetrics,
+}
+
+/// Sessions, one after the other, until the wish to stop.
+pub(crate) fn run(
+    config: &Config,
+    rules: &Arc<RuleSet>,
+    metrics: &AnalyzerMetrics,
+    component: &Component,
+    shutdown: &Shutdown,
+) {
+    let setup = Setup { config, rules, metrics };
+    let mut attempt = 0;
+    while !shutdown.is_triggered() {
+        let begun = Instant::now();
+        metrics.record_session();
+        let Err(error) = session(&setup, component, shutdown) else { break };
+        if begun.elapsed() > Duration::from_secs(30) {
+            attempt = 0;
+        }
+        tracing::warn!(%error, attempt, "session ended, restore from the last commit");
+        component.waiting(error.to_string());
+        let until = Instant::now() + retry::pause(attempt);
+        while Instant::now() < until && !shutdown.is_triggered() {
+            std::thread::sleep(POLL);
+        }
+        attempt += 1;
+    }
+}
+
+fn session(setup: &Setup<'_>, component: &Component, shutdown: &Shutdown) -> Result<(), SessionError> {
+    let kafka = &setup.config.kafka;
+    let instance = setup.config.instance();
+    let publisher = Publisher::open(kafka, &instance)?;
+    let starter = restore::starter(kafka, setup.config.replay_ms(setup.rules))?;
+    let topic = kafka.topics().window(WINDOW_MS);
+    let group = Group::join_as(kafka, &kafka.group(STAGE), &instance, &[&topic], starter)
+        .map_err(SessionError::kafka("join group"))?;
+    component.waiting("an assignment of partitions");
+    let mut session = Session { setup, topic, partitions: BTreeMap::new(), sees_kafka: true };
+    let (mut committed, mut ticked, mut looked) = (Instant::now(), Instant::now(), Instant::now());
+    loop {
+        let polled = group.poll(POLL).map_err(SessionError::kafka("poll"))?;
+        for change in polled.changes {
+            session.change(&group, change)?;
+        }
+        match polled.message {
+            Some(message) => session.take(&message),
+            None => setup.metrics.record_idle(),
+        }
+        if looked.elapsed() >= LOOK {
+            session.look(&group);
+            looked = Instant::now();
+        }
+        if ticked.elapsed() >= TICK {
+            session.tick(&group);
+            session.tell(&group, component);
+            ticked = Instant::now();
+        }
+        let stop = shutdown.is_triggered();
+        let due = if session.has_alert() { ALERT_PACE } else { setup.config.commit_interval };
+        if stop || committed.elapsed() >= due || session.pending() >= MAX_PENDING {
+            session.commit(&group, &publisher)?;
+            committed = Instant::now();
+        }
+        if stop {
+            return Ok(());
+        }
+    }
+}
+
+struct Session<'a> {
+    setup: &'a Setup<'a>,
+    topic: String,
+    partitions: BTreeMap<i32, Partition>,
+    sees_kafka: bool,
+}
+
+impl Session<'_> {
+    fn change(&mut self, group: &Group, change: GroupChange) -> Result<(), SessionError> {
+        match change {
+            GroupChange::Assigned(starts) => self.assigned(group, &starts),
+            // what was not committed is not lost: the next owner computes it again
+            GroupChange::Revoked(gone) => {
+                for (_, partition) in gone {
+                    tracing::info!(partition, "partition revoked");
+                    self.partitions.remove(&partition);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn assigned(&mut self, group: &Group, starts: &[Start]) -> Result<(), SessionError> {
+        let numbers: Vec<i32> = starts.iter().map(|start| start.partition).collect();
+        let mut said = restore::read_alerts(&self.setup.config.kafka, &numbers)?;
+        for start in starts {
+            let log = said.remove(&start.partition).unwrap_or_default();
+            let high_water = match &start.committed {
+                Some((offset, _)) => Some(*offset),
+                None if log.is_empty() => None,
+                // alerts, but no offset: it was lost, and what is there was said before
+                None => {
+                    let marks = group.consumer().fetch_watermarks(&self.topic, start.partition, LOOK_TIMEOUT);
+                    Some(marks.map_err(SessionError::kafka("read watermarks"))?.1)
+                }
+            };
+            let partition = Partition::new(self.setup.rules, start, high_water, log);
+            tracing::info!(
+                partition = start.partition,
+                from = start.offset,
+                high_water,
+                live = partition.is_live(),
+                "partition assigned"
+            );
+            self.partitions.insert(start.partition, partition);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>) {
+        if let Some(partition) = self.partitions.get_mut(&message.partition()) {
+            partition.take(message, now_ms(), self.setup.metrics);
+        }
+    }
+
+    /// Whether Kafka answers; silence while it does not says nothing about servers.
+    fn look(&mut self, group: &Group) {
+        let Some(&number) = self.partitions.keys().next() else { return };
+        let sees = group.consumer().fetch_watermarks(&self.topic, number, LOOK_TIMEOUT).is_ok();
+        if sees != self.sees_kafka {
+            tracing::info!(answers = sees, "kafka");
+        }
+        self.sees_kafka = sees;
+    }
+
+    fn tick(&mut self, group: &Group) {
+        let positions = group.consumer().position().ok();
+        for (&number, partition) in &mut self.partitions {
+            let position = positions
+                .as_ref()
+                .and_then(|list| list.find_partition(&self.topic, number)?.offset().to_raw())
+                .filter(|offset| *offset >= 0);
+            partition.arrived_at(position);
+            let now = now_ms();
+            let mut sight = if self.sees_kafka { Sight::Clear } else { Sight::Blind };
+            if self.sees_kafka && partition.is_silence_due(now) {
+                // about to accuse somebody: make sure that nothing is left to read
+                let marks = group.consumer().fetch_watermarks(&self.topic, number, LOOK_TIMEOUT);
+                sight = match marks {
+                    Ok((_, high)) if position.is_some_and(|position| position >= high) || high == 0 => {
+                        Sight::Clear
+                    }
+                    Ok(_) => Sight::Behind,
+                    Err(_) => Sight::Blind,
+                };
+            }
+            partition.tick(now, sight);
+        }
+    }
+
+    fn pending(&self) -> usize {
+        self.partitions.values().map(Partition::pending).sum()
+    }
+
+    fn has_alert(&self) -> bool {
+        self.partitions.values().any(Partition::has_alert)
+    }
+
+    fn commit(&mut self, group: &Group, publisher: &Publisher) -> Result<(), SessionError> {
+        let cuts: Vec<Cut> =
+            self.partitions.iter_mut().filter_map(|(&number, partition)| partition.cut(number)).collect();
+        if cuts.is_empty() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        publisher.commit(group, &cuts)?;
+        let outputs = cuts.iter().flat_map(|cut| &cut.outputs);
+        self.setup.metrics.record_commit(begun.elapsed().as_secs_f64(), outputs);
+        Ok(())
+    }
+
+    fn tell(&self, group: &Group, component: &Component) {
+        let replaying = self.partitions.values().filter(|partition| !partition.is_live()).count();
+        if !self.partitions.is_empty() {
+            if replaying == 0 {
+                component.ready();
+            } else {
+                component.waiting(format!("the replay of {replaying} partitions"));
+            }
+        }
+        let mut all = Sizes::default();
+        for sizes in self.partitions.values().map(Partition::sizes) {
+            all.servers += sizes.servers;
+            all.series += sizes.series;
+            all.open_alerts += sizes.open_alerts;
+            all.bytes += sizes.bytes;
+        }
+        self.setup.metrics.record_state(self.partitions.len(), all, group.lag());
+    }
+}
+
+fn now_ms() -> i64 {
+    chrono::Utc::now().timestamp_millis()
+}

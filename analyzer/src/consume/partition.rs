@@ -1,0 +1,150 @@
+//! One assigned partition: where it stands in its log, its analysis, what waits for a commit.
+//!
+//! Invariant: records below the high water are replayed silently, and nothing is committed before the replay is through.
+
+use std::sync::Arc;
+
+use rdkafka::{Message, message::BorrowedMessage};
+use tidewatch_schemas::{AggregateFrame, DecodeError, Reason, decode, validate::check_server_name};
+use tidewatch_service_kit::kafka::{Source, Start, dead_letter_headers};
+
+use super::{STAGE, restore::Committed};
+use crate::{
+    analysis::{Analysis, Output, Said, Sight, Sizes, Taken},
+    metrics::AnalyzerMetrics,
+    publish::{Cut, Original},
+    rules::RuleSet,
+};
+
+pub(super) struct Partition {
+    analysis: Analysis,
+    /// What was said before, until the replay is through.
+    said: Option<Said>,
+    /// H: everything below was committed.
+    high_water: i64,
+    /// The next record to read.
+    next: i64,
+    /// The newest broker or producer stamp of a record taken.
+    stamp: i64,
+    /// The position at the last commit.
+    committed: i64,
+    outputs: Vec<Output>,
+    originals: Vec<Original>,
+}
+
+impl Partition {
+    /// `high_water` = nothing below it is said again; `None` = nothing was ever said.
+    pub(super) fn new(rules: &Arc<RuleSet>, start: &Start, high_water: Option<i64>, said: Said) -> Self {
+        let high = high_water.unwrap_or(0);
+        let from = start.offset.unwrap_or(0);
+        let committed = start.committed.as_ref().and_then(|(_, metadata)| Committed::parse(metadata));
+        let mut partition = Self {
+            analysis: Analysis::new(Arc::clone(rules)),
+            said: Some(said),
+            high_water: high,
+            next: from,
+            stamp: committed.map_or(0, |committed| committed.stamp),
+            committed: high,
+            outputs: Vec::new(),
+            originals: Vec::new(),
+        };
+        partition.arrived_at(Some(from));
+        partition
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.analysis.is_live()
+    }
+
+    /// Everything below `position` was read.
+    pub(super) fn arrived_at(&mut self, position: Option<i64>) {
+        if position.is_some_and(|position| position >= self.high_water)
+            && let Some(said) = self.said.take()
+        {
+            self.next = self.next.max(self.high_water);
+            self.analysis.go_live(said);
+        }
+    }
+
+    pub(super) fn take(&mut self, message: &BorrowedMessage<'_>, now: i64, metrics: &AnalyzerMetrics) {
+        let offset = message.offset();
+        if offset < self.next {
+            return;
+        }
+        self.arrived_at(Some(offset));
+        self.next = offset + 1;
+        let stamp = message.timestamp().to_millis().unwrap_or(0);
+        self.stamp = self.stamp.max(stamp);
+        let live = self.is_live();
+        match read(message.payload().unwrap_or_default()) {
+            Ok(frame) => match self.analysis.step(&frame, &mut self.outputs) {
+                Taken::Judged(values) if live => metrics.record_judged(values, now - stamp),
+                Taken::Judged(_) => metrics.record_replayed(now - stamp),
+                Taken::Ignored if live => metrics.record_ignored(),
+                Taken::Ignored => {}
+            },
+            Err((reason, why)) if live => {
+                metrics.record_dead_letter(reason);
+                let source = Source { topic: message.topic(), partition: message.partition(), offset };
+                self.originals.push(Original {
+                    key: message.key().map(<[u8]>::to_vec),
+                    payload: message.payload().unwrap_or_default().to_vec(),
+                    headers: dead_letter_headers(STAGE, &source, reason, &why),
+                });
+            }
+            Err(_) => {}
+        }
+        self.arrived_at(Some(self.next));
+    }
+
+    pub(super) fn is_silence_due(&self, now: i64) -> bool {
+        self.analysis.is_silence_due(now)
+    }
+
+    pub(super) fn tick(&mut self, now: i64, sight: Sight) {
+        self.analysis.tick(now, sight, &mut self.outputs);
+    }
+
+    pub(super) fn pending(&self) -> usize {
+        self.outputs.len() + self.originals.len()
+    }
+
+    pub(super) fn has_alert(&self) -> bool {
+        self.outputs.iter().any(|output| matches!(output, Output::Alert(_)))
+    }
+
+    /// What has to be committed, if anything.
+    pub(super) fn cut(&mut self, number: i32) -> Option<Cut> {
+        if !self.is_live() || (self.next == self.committed && self.pending() == 0) {
+            return None;
+        }
+        self.committed = self.next;
+        Some(Cut {
+            partition: number,
+            offset: self.next,
+            metadata: Committed { stamp: self.stamp }.metadata(),
+            outputs: std::mem::take(&mut self.outputs),
+            originals: std::mem::take(&mut self.originals),
+        })
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        self.analysis.sizes()
+    }
+}
+
+fn read(payload: &[u8]) -> Result<AggregateFrame, (Reason, String)> {
+    let (frame, _) = decode::<AggregateFrame>(payload).map_err(|error| {
+        let reason = match error {
+            DecodeError::Json(_) => Reason::BadJson,
+            DecodeError::UnknownSchema(_) => Reason::UnknownSchema,
+            _ => Reason::Undecodable,
+        };
+        (reason, error.to_string())
+    })?;
+    check_server_name(&frame.server).map_err(|reason| (reason, "no server name".to_owned()))?;
+    if !frame.is_consistent() {
+        return Err((Reason::LayoutMismatch, "columns differ in length, or a window is empty".to_owned()));
+    }
+    Ok(frame)
+}

@@ -1,0 +1,34 @@
+//! The port against the reference (`tests/fixtures/make.py`).
+
+use super::*;
+
+const REFERENCE: &str = include_str!("../../../tests/fixtures/together.csv");
+
+#[test]
+fn scores_equal_those_of_the_reference() {
+    let mut together = Together::new(10.0);
+    let (mut spoken, mut hushed) = (0, 0);
+    for line in REFERENCE.lines().skip(1) {
+        let row: Vec<f64> = line.split(',').map(|field| field.parse().unwrap()).collect();
+        let [sizes @ .., score, first] = &row[..] else { panic!("{line}") };
+        let mut surprise = Surprise::default();
+        sizes.iter().enumerate().for_each(|(series, &size)| surprise.add(series, size));
+        let verdict = together.step(&surprise);
+        assert!((verdict.score - score).abs() <= 1e-9 * score.abs(), "{line}: {verdict:?}");
+        assert_eq!(surprise.first(), *first as usize, "{line}");
+        spoken += i32::from(verdict.score >= 1.0);
+        hushed += i32::from(verdict.raw >= 1.0 && verdict.score < 1.0);
+    }
+    assert!(spoken >= 2 && hushed >= 2, "{spoken} spoken, {hushed} hushed");
+}
+
+#[test]
+fn nothing_is_said_while_warming_up() {
+    let mut together = Together::new(10.0);
+    let mut loudest = Surprise::default();
+    (0..MOST).for_each(|series| loudest.add(series, 1e6));
+    for _ in 0..QUIET_START {
+        assert_eq!(together.step(&Surprise::default()), Verdict { score: 0.0, raw: 0.0 });
+    }
+    assert!(together.step(&loudest).score > 1.0);
+}

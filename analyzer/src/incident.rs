@@ -1,0 +1,266 @@
+//! From transitions to alerts: identity, the incident an alert belongs to, and what it says.
+//!
+//! In: a rule or the detector, the series, when it began. Out: `Alert` records. Invariant: `alert_id` is a function of
+//! rule, server, labels and start alone, so whoever computes an alert again gives it the same one.
+
+pub mod words;
+
+use sha2::{Digest, Sha256};
+use tidewatch_schemas::{Alert, AlertStatus, Labels, RelatedSeries, Series, Severity};
+
+use crate::{
+    detect::Band,
+    rules::{LEARNED, Rule, Side, Threshold},
+};
+
+/// How many series an alert names besides the one it is about.
+const RELATED: usize = 8;
+
+/// One window of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    pub start: i64,
+    pub end: i64,
+}
+
+/// A series that left its band, or nearly.
+#[derive(Debug, Clone)]
+pub struct Odd<'a> {
+    pub series: &'a Series,
+    pub value: f64,
+    pub band: Band,
+    pub size: f64,
+    /// 1 or more: outside its band.
+    pub score: f64,
+}
+
+/// The same for every occurrence of an alert.
+pub fn fingerprint(rule: &str, server: &str, labels: &Labels) -> String {
+    let mut hash = Sha256::new();
+    for part in [rule, server].into_iter().chain(labels.iter().flat_map(|(k, v)| [k.as_str(), v.as_str()])) {
+        // the length in front: ("ab", "c") and ("a", "bc") are different alerts
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hex(&hash.finalize())
+}
+
+/// The same however often one occurrence is computed.
+pub fn alert_id(fingerprint: &str, starts_at: i64) -> String {
+    let mut hash = Sha256::new();
+    hash.update(fingerprint.as_bytes());
+    hash.update(starts_at.to_be_bytes());
+    hex(&hash.finalize())
+}
+
+/// 16 bytes are enough: 10^9 alerts collide with a chance of 10^-21.
+fn hex(digest: &[u8]) -> String {
+    use std::fmt::Write;
+    digest.iter().take(16).fold(String::with_capacity(32), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn blank(
+    rule: &str,
+    severity: Severity,
+    server: &str,
+    labels: &Labels,
+    starts_at: i64,
+    updated_at: i64,
+) -> Alert {
+    let fingerprint = fingerprint(rule, server, labels);
+    let alert_id = alert_id(&fingerprint, starts_at);
+    Alert {
+        incident_id: alert_id.clone(),
+        alert_id,
+        fingerprint,
+        server: server.to_owned(),
+        status: AlertStatus::Firing,
+        severity,
+        rule: rule.to_owned(),
+        starts_at,
+        ends_at: None,
+        updated_at,
+        title: String::new(),
+        explanation: String::new(),
+        metric: None,
+        labels: labels.clone(),
+        unit: String::new(),
+        value: None,
+        expected_low: None,
+        expected_high: None,
+        score: None,
+        related: Vec::new(),
+        runbook_url: None,
+    }
+}
+
+fn sentences<const N: usize>(all: [Option<String>; N]) -> String {
+    all.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// A series beyond a rule's limit for long enough.
+pub fn threshold(
+    rule: &Rule,
+    threshold: &Threshold,
+    server: &str,
+    odd: (&Series, f64, Option<Band>),
+    starts_at: i64,
+    window: Window,
+) -> Alert {
+    let (series, value, band) = odd;
+    let what = words::what(series);
+    let quantity = |value| words::quantity(value, series, threshold.of);
+    let side = match threshold.side {
+        Side::Above => "above",
+        Side::Below => "below",
+    };
+    let seen = format!(
+        "{what} {}, {side} {} since {} ({}).",
+        quantity(value),
+        quantity(threshold.limit),
+        words::clock(starts_at),
+        words::duration(window.end - starts_at),
+    );
+    // the band is one of means and rates: beside another figure it would mislead
+    let band = band.filter(|_| threshold.of.is_none());
+    let expected = band.map(|band| format!("Expected now: {}.", words::range(band, series)));
+    let explanation = sentences([rule.summary.clone(), Some(seen), expected]);
+    Alert {
+        title: format!("{what} {} on {server}", quantity(value)),
+        explanation,
+        metric: Some(series.metric.clone()),
+        unit: series.unit.clone(),
+        value: Some(value),
+        expected_low: band.map(|band| band.low),
+        expected_high: band.map(|band| band.high),
+        runbook_url: rule.runbook.clone(),
+        ..blank(&rule.name, rule.severity, server, &series.labels, starts_at, window.end)
+    }
+}
+
+/// Several series of a server that stick out together; `odd` has the oddest first and at least one.
+pub fn learned(
+    server: &str,
+    odd: &[Odd<'_>],
+    watched: usize,
+    score: f64,
+    starts_at: i64,
+    window: Window,
+) -> Alert {
+    let mut alert = blank(LEARNED, Severity::Warning, server, &Labels::new(), starts_at, window.end);
+    alert.score = Some(score);
+    let Some(first) = odd.first() else { return alert };
+    let seen = |odd: &Odd<'_>| {
+        format!(
+            "{} {}, expected {}",
+            words::what(odd.series),
+            words::quantity(odd.value, odd.series, None),
+            words::range(odd.band, odd.series)
+        )
+    };
+    alert.title = format!("{} on {server}", seen(first));
+    let since = format!("{}, since {}.", seen(first), words::clock(starts_at));
+    let others: Vec<_> = odd[1..odd.len().min(4)].iter().map(seen).collect();
+    let others = (!others.is_empty()).then(|| format!("With it: {}.", others.join("; ")));
+    let outside = odd.iter().filter(|odd| odd.score >= 1.0).count();
+    let breadth = format!(
+        "{outside} of {watched} series {} outside what is expected.",
+        if outside == 1 { "is" } else { "are" }
+    );
+    let doubt = "Which moved first within these seconds is not known; the cause is for you to judge.";
+    alert.explanation = sentences([Some(since), others, Some(breadth), Some(doubt.to_owned())]);
+    alert.metric = Some(first.series.metric.clone());
+    // the labels say which series; the alert itself is the server's, and its fingerprint has none
+    alert.labels.clone_from(&first.series.labels);
+    alert.unit.clone_from(&first.series.unit);
+    alert.value = Some(first.value);
+    alert.expected_low = Some(first.band.low);
+    alert.expected_high = Some(first.band.high);
+    alert.related = odd[1..]
+        .iter()
+        .take(RELATED)
+        .map(|odd| RelatedSeries {
+            metric: odd.series.metric.clone(),
+            labels: odd.series.labels.clone(),
+            score: odd.score,
+        })
+        .collect();
+    alert
+}
+
+/// A server that says nothing any more; it began when its last window ended.
+pub fn silence(rule: &Rule, server: &str, starts_at: i64, now: i64) -> Alert {
+    let since = words::clock(starts_at);
+    let seen = format!(
+        "The last values of {server} are from {since}; the rule allows {} of silence.",
+        words::duration(rule.hold_ms)
+    );
+    let doubt = "Whether the server, its collector or the way between stopped can't be seen from here.";
+    let explanation = sentences([rule.summary.clone(), Some(seen), Some(doubt.to_owned())]);
+    Alert {
+        title: format!("{server} silent since {since}"),
+        explanation,
+        runbook_url: rule.runbook.clone(),
+        ..blank(&rule.name, rule.severity, server, &Labels::new(), starts_at, now)
+    }
+}
+
+/// Why an alert is over.
+#[derive(Debug, Clone, Copy)]
+pub enum Over<'a> {
+    /// The condition is; the series shows this now.
+    Value(&'a Series, f64, &'a Threshold),
+    /// The server's series are where they are expected again.
+    Calm,
+    /// The server reports again.
+    Heard,
+    /// The series is not reported any more.
+    Gone,
+    /// The rule is not there any more.
+    RuleGone,
+}
+
+/// The last record of an alert.
+pub fn resolved(alert: &Alert, ends_at: i64, updated_at: i64, over: Over<'_>) -> Alert {
+    let ends_at = ends_at.max(alert.starts_at);
+    let lasted = format!(
+        "From {} to {}, {}.",
+        words::clock(alert.starts_at),
+        words::clock(ends_at),
+        words::duration(ends_at - alert.starts_at)
+    );
+    let server = &alert.server;
+    let mut next =
+        Alert { status: AlertStatus::Resolved, ends_at: Some(ends_at), updated_at, ..alert.clone() };
+    (next.title, next.explanation) = match over {
+        Over::Value(series, value, threshold) => {
+            let quantity = words::quantity(value, series, threshold.of);
+            next.value = Some(value);
+            let what = words::what(series);
+            (
+                format!("{what} back at {quantity} on {server}"),
+                format!("{what} is at {quantity} again. {lasted}"),
+            )
+        }
+        Over::Calm => (
+            format!("{server} is as expected again"),
+            format!("The series are where they are expected again. {lasted} It began with: {}.", alert.title),
+        ),
+        Over::Heard => (format!("{server} reports again"), format!("{server} was silent. {lasted}")),
+        Over::Gone => (
+            format!("No longer reported: {}", alert.title),
+            format!("The series is not reported any more, so nothing can be said of it. {lasted}"),
+        ),
+        Over::RuleGone => (
+            format!("No longer watched: {}", alert.title),
+            format!("The rule `{}` does not exist any more. {lasted}", alert.rule),
+        ),
+    };
+    next
+}
+
+#[cfg(test)]
+mod tests;

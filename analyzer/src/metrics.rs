@@ -1,0 +1,139 @@
+//! What the analyzer tells of itself.
+
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
+use tidewatch_schemas::Reason;
+use tidewatch_service_kit::Metrics;
+
+use crate::analysis::{Output, Sizes};
+
+#[derive(Debug, Clone)]
+pub(crate) struct AnalyzerMetrics {
+    windows: IntCounter,
+    values: IntCounter,
+    ignored: IntCounter,
+    replayed: IntCounter,
+    anomalies: IntCounter,
+    alerts: IntCounterVec,
+    expectations: IntCounter,
+    dead_letters: IntCounterVec,
+    commit_seconds: Histogram,
+    sessions: IntCounter,
+    partitions: IntGauge,
+    servers: IntGauge,
+    series: IntGauge,
+    model_bytes: IntGauge,
+    open_alerts: IntGauge,
+    lag_records: IntGauge,
+    lag_seconds: Gauge,
+}
+
+impl AnalyzerMetrics {
+    pub(crate) fn new(m: &Metrics) -> Self {
+        let alerts = m.counters(
+            "tidewatch_analyzer_alerts_total",
+            "Alert transitions committed, by status",
+            &["status"],
+        );
+        for status in ["firing", "resolved"] {
+            alerts.with_label_values(&[status]);
+        }
+        let dead_letters = m.counters(
+            "tidewatch_analyzer_dead_letters_total",
+            "Records of metrics.10s that are no windows, by reason",
+            &["reason"],
+        );
+        for reason in Reason::ALL {
+            dead_letters.with_label_values(&[reason.code()]);
+        }
+        Self {
+            windows: m.counter("tidewatch_analyzer_windows_total", "Windows analysed for the first time"),
+            values: m.counter(
+                "tidewatch_analyzer_values_total",
+                "Values judged by a detector, for the first time",
+            ),
+            ignored: m.counter(
+                "tidewatch_analyzer_ignored_total",
+                "Deltas and windows not newer than the last of their server",
+            ),
+            replayed: m.counter(
+                "tidewatch_analyzer_replayed_total",
+                "Windows read again silently to rebuild models and watches",
+            ),
+            anomalies: m
+                .counter("tidewatch_analyzer_anomalies_total", "Odd windows of single series committed"),
+            alerts,
+            expectations: m.counter(
+                "tidewatch_analyzer_expectations_total",
+                "Expected bands of a server and minute committed",
+            ),
+            dead_letters,
+            commit_seconds: m
+                .seconds("tidewatch_analyzer_commit_seconds", "Duration of a transaction, begin to commit"),
+            sessions: m.counter(
+                "tidewatch_analyzer_sessions_total",
+                "Group memberships begun; more than one means recovery",
+            ),
+            partitions: m.gauge("tidewatch_analyzer_partitions", "Partitions assigned"),
+            servers: m.gauge("tidewatch_analyzer_servers", "Servers known"),
+            series: m.gauge("tidewatch_analyzer_series", "Series known"),
+            model_bytes: m.gauge("tidewatch_analyzer_model_bytes", "Memory of models and watches, estimated"),
+            open_alerts: m.gauge("tidewatch_analyzer_open_alerts", "Alerts that fire and are not resolved"),
+            lag_records: m.gauge("tidewatch_analyzer_lag_records", "Records of metrics.10s not yet read"),
+            lag_seconds: m.float_gauge(
+                "tidewatch_analyzer_lag_seconds",
+                "Age of the last record read when it was read; 0 when there is none to read",
+            ),
+        }
+    }
+
+    pub(crate) fn record_session(&self) {
+        self.sessions.inc();
+    }
+
+    pub(crate) fn record_judged(&self, values: usize, age_ms: i64) {
+        self.windows.inc();
+        self.values.inc_by(values as u64);
+        self.record_age(age_ms);
+    }
+
+    pub(crate) fn record_replayed(&self, age_ms: i64) {
+        self.replayed.inc();
+        self.record_age(age_ms);
+    }
+
+    pub(crate) fn record_ignored(&self) {
+        self.ignored.inc();
+    }
+
+    fn record_age(&self, age_ms: i64) {
+        self.lag_seconds.set(age_ms.max(0) as f64 / 1_000.0);
+    }
+
+    pub(crate) fn record_idle(&self) {
+        self.lag_seconds.set(0.0);
+    }
+
+    pub(crate) fn record_dead_letter(&self, reason: Reason) {
+        self.dead_letters.with_label_values(&[reason.code()]).inc();
+    }
+
+    pub(crate) fn record_commit<'a>(&self, seconds: f64, outputs: impl Iterator<Item = &'a Output>) {
+        self.commit_seconds.observe(seconds);
+        for output in outputs {
+            match output {
+                Output::Anomaly(_) => self.anomalies.inc(),
+                Output::Alert(alert) => self.alerts.with_label_values(&[alert.status.as_str()]).inc(),
+                Output::Expectation(_) => self.expectations.inc(),
+            }
+        }
+    }
+
+    pub(crate) fn record_state(&self, partitions: usize, sizes: Sizes, lag: i64) {
+        self.partitions.set(partitions as i64);
+        self.servers.set(sizes.servers as i64);
+        self.series.set(sizes.series as i64);
+        self.model_bytes.set(sizes.bytes as i64);
+        self.open_alerts.set(sizes.open_alerts as i64);
+        self.lag_records.set(lag);
+    }
+}

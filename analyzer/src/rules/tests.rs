@@ -1,0 +1,144 @@
+//! What a rules file may say, what it is told when it is wrong, and how a condition lasts.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn rules(text: &str) -> Result<RuleSet, RuleError> {
+    parse(text, Path::new("rules.yaml"))
+}
+
+#[test]
+fn the_built_in_rules_are_good() {
+    let set = rules(BUILT_IN).unwrap();
+    assert!(set.rules.len() >= 5);
+    assert!(set.rules.iter().any(|rule| matches!(rule.condition, Condition::Silence)));
+    assert!(set.rules.iter().all(|rule| rule.summary.is_some()));
+}
+
+#[test]
+fn a_wrong_file_is_told_which_line_and_why() {
+    let wrong = |text: &str, line: u64, part: &str| {
+        let error = rules(text).unwrap_err();
+        assert_eq!(error.line, line, "{text}\n{error}");
+        assert!(error.message.contains(part), "{text}\n{error}");
+        assert!(error.to_string().starts_with("rules.yaml:"), "{error}");
+        assert!(!error.to_string().contains('\n'), "{error}");
+    };
+    let base = "rules:\n  - name: a\n    metric: m\n    above: 1\n";
+    rules(base).unwrap();
+    wrong("rules:\n  - name: a\n    metrik: m\n    above: 1\n", 3, "metrik");
+    wrong("rulez: []\n", 1, "rulez");
+    wrong(&format!("{base}  - name: a\n    metric: m\n    above: 2\n"), 5, "above already");
+    wrong("rules:\n  - name: a\n    metric: m\n", 2, "`above` or `below`");
+    wrong("rules:\n  - name: a\n    above: 3\n", 2, "`absent: server`");
+    wrong("rules:\n  - name: learned\n    metric: m\n    above: 1\n", 2, "learned");
+    wrong("rules:\n  - name: a b\n    metric: m\n    above: 1\n", 2, "no name");
+    wrong("rules:\n  - name: a\n    metric: m m\n    above: 1\n", 3, "no metric name");
+    wrong("rules:\n  - name: a\n    metric: m\n    above: 1\n    below: 0\n", 5, "not both");
+    wrong("rules:\n  - name: a\n    metric: m\n    above: high\n", 4, "");
+    wrong("rules:\n  - name: a\n    metric: m\n    above: .nan\n", 4, "finite");
+    wrong(&format!("{base}    for: 30\n"), 5, "unit");
+    wrong(&format!("{base}    keep: soon\n"), 5, "duration");
+    wrong(&format!("{base}    clear_below: 2\n"), 5, "beyond");
+    wrong(&format!("{base}    clear_above: 0\n"), 5, "clears with");
+    wrong(&format!("{base}    severity: bad\n"), 5, "bad");
+    wrong(&format!("{base}    of: median\n"), 5, "median");
+    wrong(&format!("{base}    labels:\n      - ok=1\n      - fstype=~(\n"), 7, "regular expression");
+    wrong(&format!("{base}    labels: [fstype]\n"), 5, "label matcher");
+    wrong(&format!("{base}    server: =~[\n"), 5, "regular expression");
+    wrong("rules:\n  - name: a\n    absent: server\n    for: 5s\n", 4, "30s");
+    wrong("rules:\n  - name: a\n    absent: disk\n    for: 60s\n", 3, "disk");
+    wrong("rules:\n  - name: a\n    absent: server\n    for: 60s\n    above: 1\n", 5, "no level");
+    wrong("rules:\n  - name: a\n   metric: b\n", 3, "");
+}
+
+#[test]
+fn matchers_choose_series_and_servers() {
+    let set = rules(
+        "rules:\n  - name: a\n    metric: m\n    above: 1\n    server: =~web-.*\n    labels: ['mount!~/(run|snap).*', 'fstype!=tmpfs', 'zone=']\n",
+    )
+    .unwrap();
+    let wants = |server: &str, series: &Series| set.rules[0].threshold_for(server, series).is_some();
+    let series = |mount: &str| Series::gauge("m", "").with("mount", mount).with("fstype", "ext4");
+    assert!(wants("web-1", &series("/")));
+    assert!(wants("web-1", &series("/var/run")), "anchored at both ends");
+    assert!(!wants("web-1", &series("/run/lock")));
+    assert!(!wants("my-web-1", &series("/")));
+    assert!(!wants("web-1", &series("/").with("fstype", "tmpfs")));
+    assert!(!wants("web-1", &series("/").with("zone", "a")));
+    assert!(!wants("web-1", &Series::gauge("other", "").with("mount", "/")));
+}
+
+#[test]
+fn a_rate_is_asked_of_counters_only() {
+    let set = rules("rules:\n  - name: a\n    metric: m\n    above: 1\n    of: rate\n").unwrap();
+    assert!(set.rules[0].threshold_for("s", &Series::counter("m", "")).is_some());
+    assert!(set.rules[0].threshold_for("s", &Series::gauge("m", "")).is_none());
+}
+
+#[test]
+fn hysteresis_keeps_what_fires_until_the_clear_level() {
+    let set = rules("rules:\n  - name: a\n    metric: m\n    above: 90\n    clear_below: 80\n").unwrap();
+    let Condition::Threshold(t) = &set.rules[0].condition else { panic!() };
+    assert!(!t.holds(85.0, false) && t.holds(85.0, true) && t.holds(80.0, true) && !t.holds(79.9, true));
+    assert!(t.holds(90.1, false) && !t.holds(90.0, false));
+}
+
+/// Feeds ten-second windows; returns (window, transition).
+fn run(conditions: &[bool], pace: Pace) -> Vec<(usize, Transition)> {
+    let mut hold = Hold::default();
+    let window = |i: usize| 10_000 * i as i64;
+    let step = |(i, &holds)| Some((i, hold.step(holds, window(i), window(i + 1), pace)?));
+    conditions.iter().enumerate().filter_map(step).collect()
+}
+
+#[test]
+fn it_fires_after_the_hold_time_and_resolves_after_the_keep_time() {
+    let pace = Pace { hold_ms: 30_000, keep_ms: 20_000 };
+    let text = "001101111011000000";
+    let conditions: Vec<bool> = text.chars().map(|c| c == '1').collect();
+    assert_eq!(
+        run(&conditions, pace),
+        [(7, Transition::Fire { starts_at: 50_000 }), (13, Transition::Resolve { ends_at: 120_000 })]
+    );
+    let at_once = Pace { hold_ms: 0, keep_ms: 0 };
+    assert_eq!(
+        run(&[false, true, true, false], at_once),
+        [(1, Transition::Fire { starts_at: 10_000 }), (3, Transition::Resolve { ends_at: 30_000 })]
+    );
+}
+
+#[test]
+fn a_long_gap_starts_the_watch_again() {
+    let pace = Pace { hold_ms: 30_000, keep_ms: 0 };
+    let mut hold = Hold::default();
+    assert_eq!(hold.step(true, 0, 10_000, pace), None);
+    assert_eq!(hold.step(true, 600_000, 610_000, pace), None);
+    assert_eq!(hold.step(true, 620_000, 630_000, pace), Some(Transition::Fire { starts_at: 600_000 }));
+}
+
+proptest! {
+    #[test]
+    fn fires_and_resolves_alternate_and_never_overlap(
+        conditions in proptest::collection::vec(any::<bool>(), 0..200), hold in 0..6_i64, keep in 0..6_i64,
+    ) {
+        let said = run(&conditions, Pace { hold_ms: hold * 10_000, keep_ms: keep * 10_000 });
+        let mut open: Option<i64> = None;
+        let mut last_end = 0;
+        for (_, transition) in said {
+            match transition {
+                Transition::Fire { starts_at } => {
+                    prop_assert!(open.is_none() && starts_at >= last_end);
+                    open = Some(starts_at);
+                }
+                Transition::Resolve { ends_at } => {
+                    prop_assert!(ends_at > open.take().unwrap());
+                    last_end = ends_at;
+                }
+            }
+        }
+    }
+}
