@@ -1,0 +1,57 @@
+"""One shared pipeline for what does not need its own, and the order that keeps two from running at once for long."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "contracts"))
+
+from pipeline import FIGURES, Pipeline  # noqa: E402
+
+# those with a pipeline of their own first, then those that share one
+ORDER = ["test_exact", "test_alerts", "test_bad_input", "test_metrics", "test_pages", "test_faults"]
+
+
+def pytest_collection_modifyitems(items):
+    def rank(item):
+        name = item.module.__name__.rpartition(".")[2]
+        return ORDER.index(name) if name in ORDER else -1
+
+    items.sort(key=rank)
+
+
+# alerts come only when a test wants one, and a server that stopped sending changes no answer
+RULES = """\
+rules:
+  - name: alarm
+    metric: alarm.level
+    above: 50
+    severity: warning
+"""
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    rules = tmp_path_factory.mktemp("rules") / "rules.yaml"
+    rules.write_text(RULES)
+    settings = {"analyzer": ["--rules", rules], "visualizer": ["--visualizer-silent-after", "1d"]}
+    pipeline = Pipeline("shared", settings=settings)
+    yield pipeline
+    pipeline.close()
+
+
+@pytest.fixture(autouse=True)
+def quiet_logs(request):
+    """A test that used a pipeline leaves no surprise in its logs."""
+    yield
+    used = [value for value in request.node.funcargs.values() if isinstance(value, Pipeline)]
+    for pipeline in used:
+        pipeline.check_logs()
+
+
+def pytest_terminal_summary(terminalreporter):
+    if FIGURES:
+        terminalreporter.section("figures")
+        for line in FIGURES:
+            terminalreporter.write_line(line)

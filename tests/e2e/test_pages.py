@@ -1,0 +1,144 @@
+"""The pages in a real Chromium: the visualizer's own browser tests against the real services, with a server that really has a
+gap; and the whole in one process, from its start to live charts on the printed link.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+
+import psycopg
+import pytest
+import requests
+
+from pipeline import Service, clean_environment, figure
+from stack import REPO, free_ports, wait_until
+
+WEB = REPO / "visualizer/web"
+HERE = REPO / "tests/e2e"
+
+
+def node():
+    program = shutil.which("node")
+    assert program, "node is missing"
+    assert (WEB / "node_modules/playwright-core").is_dir(), "run npm ci in visualizer/web"
+    return program
+
+
+@pytest.fixture(scope="module")
+def fleet(shared):
+    """Servers that send, and one that was silent for a while in the last two minutes."""
+    process = shared.simulate("--servers", 4, "--interval", "1s", "--duration", "30m")
+    now = int(time.time() * 1000)
+    gap = (now - 75_000, now - 35_000)
+    for at in range(now - 110_000, now, 1_000):
+        if gap[0] <= at < gap[1]:
+            continue
+        value = 20 + at // 1000 % 7
+        body = {
+            "server": "gap-1",
+            "sequence": at,
+            "timestamp": at,
+            "metrics": {"node_load1": value / 8, "tidewatch_host_cpu_busy_percent": value, "gap.value": value},
+        }
+        answer = shared.ingest(body)
+        while answer.status_code == 429:
+            time.sleep(float(answer.headers["Retry-After"]))
+            answer = shared.ingest(body)
+        assert answer.status_code == 202, answer.text
+    query = "SELECT count(*) FROM samples_10s s JOIN series e ON e.id = s.series_id JOIN servers v ON v.id = e.server_id WHERE v.name = %s"
+    try:
+        for server in ("gap-1", "sim-0001"):
+            wait_until(lambda: shared.sql(query, server)[0][0] > 3, 60, f"windows of {server}", every=0.5)
+        # whole windows only: the first and the last one of the gap hold samples
+        yield {"gap": (gap[0] // 10_000 * 10_000 + 10_000, gap[1] // 10_000 * 10_000), "process": process}
+        assert process.poll() is None, "the simulated fleet ended before the tests did"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_gap_is_a_gap_in_the_api(shared, fleet):
+    start, end = fleet["gap"]
+    answer = shared.get("/api/v1/query", **{"server": "gap-1", "metric": "gap.value", "from": start - 30_000, "to": end + 20_000, "step": 10_000})
+    series = answer.json()["series"][0]
+    for i, value in enumerate(series["avg"]):
+        at = series["t0"] + i * 10_000
+        assert (value is None) == (start <= at < end), (at - start, value)
+
+
+@pytest.mark.timeout(400)
+def test_the_browser_tests_of_the_pages(shared, fleet):
+    start, end = fleet["gap"]
+    environment = clean_environment(
+        BASE_URL=shared.url,
+        SIGN_IN_KEY=shared.keys["viewer"],
+        SERVER="sim-0001",
+        GAP_SERVER="gap-1",
+        GAP_FROM=start,
+        GAP_TO=end,
+    )
+    began = time.monotonic()
+    done = subprocess.run(
+        ["npm", "run", "--silent", "test:browser"], cwd=WEB, env=environment, capture_output=True, text=True, timeout=380
+    )
+    counts = dict(re.findall(r"^(?:#|\u2139) (tests|pass|fail|skipped|todo|cancelled) (\d+)$", done.stdout, re.MULTILINE))
+    said = done.stdout[-6_000:] + done.stderr[-2_000:]
+    assert counts, said
+    counts = {name: int(number) for name, number in counts.items()}
+    figure(f"pages: {counts['pass']} of {counts['tests']} browser tests passed in {time.monotonic() - began:.0f} s")
+    assert done.returncode == 0 and counts["fail"] == 0 == counts.get("skipped", 0) + counts.get("todo", 0), said
+    assert counts["pass"] == counts["tests"] >= 10, said
+
+
+@pytest.fixture
+def whole(shared):
+    """`tidewatch up` on a topic prefix, a database and a Redis database of its own; started by the test."""
+    url = shared.stack.postgres_url
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE whole")
+    state = shared.folder / "whole"
+    environment = {
+        "TIDEWATCH_STATE": str(state),
+        "TIDEWATCH_POSTGRES_URL": url.rpartition("/")[0] + "/whole",
+        "TIDEWATCH_REDIS_URL": shared.stack.redis_url + "1",
+        "TIDEWATCH_TOPIC_PREFIX": "whole.",
+    }
+    started = []
+
+    def start():
+        listen = f"127.0.0.1:{free_ports(1)[0]}"
+        started.append(Service(shared.stack, "up", "up", "--listen", listen, env=environment))
+        return started[0]
+
+    yield start
+    for service in started:
+        assert service.process.stop() == 0, service.process.tail()
+
+
+def test_a_browser_on_the_printed_link_shows_live_charts(shared, whole):
+    began = time.monotonic()
+    service = whole()
+    service.process.wait_out(r"^kafka (\S+)$")
+    ready = time.monotonic() - began
+    lines = dict(line.split(" ", 1) for line in service.process.out.read_text().splitlines())
+    link = lines["ready"]
+    assert os.stat(lines["admin-key"]).st_mode & 0o777 == 0o600
+
+    opened = subprocess.run(
+        [node(), "live.mjs", link], cwd=HERE, capture_output=True, text=True, timeout=90, env=clean_environment()
+    )
+    assert opened.returncode == 0, opened.stdout[-3_000:] + opened.stderr[-3_000:]
+    seconds = float(re.search(r"^live (\d+(?:\.\d+)?)$", opened.stdout, re.MULTILINE)[1])
+    stepped = float(re.search(r"^stepped (\d+(?:\.\d+)?)$", opened.stdout, re.MULTILINE)[1])
+    figure(
+        f"pages: tidewatch up ready {ready:.1f} s after its start; live charts in a browser {seconds:.1f} s after that,"
+        f" a new window drawn {stepped:.1f} s after that"
+    )
+    assert seconds <= 15
+
+    used = requests.get(link, allow_redirects=False, timeout=5)
+    assert used.status_code == 303 and "expired" in used.headers["location"] and "set-cookie" not in used.headers
+    surprises = [line for line in service.new_lines() if '"WARN"' in line or '"ERROR"' in line]
+    assert not surprises, surprises
