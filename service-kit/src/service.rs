@@ -100,7 +100,7 @@ async fn drain<E: std::error::Error>(
             }
             Err(error) => {
                 tracing::error!(error = %chain(&error), "service failed");
-                ExitCode::FAILURE
+                if is_address(&error) { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
             }
         },
         () = late => {
@@ -120,6 +120,11 @@ pub fn refuse(error: &ConfigError) -> ExitCode {
             let _ = error.print();
             ExitCode::SUCCESS
         }
+        // one sentence; with clap's hint at --help a message about a file's line would be four
+        ConfigError::Clap(error) if error.kind() == ErrorKind::ValueValidation => {
+            eprintln!("{}", error.to_string().lines().next().unwrap_or_default());
+            ExitCode::from(EXIT_CONFIG)
+        }
         ConfigError::Clap(error) => {
             let _ = error.print();
             ExitCode::from(EXIT_CONFIG)
@@ -129,6 +134,18 @@ pub fn refuse(error: &ConfigError) -> ExitCode {
             ExitCode::from(EXIT_CONFIG)
         }
     }
+}
+
+/// Whether an address that was asked for is taken or not ours: a matter of settings, not of luck.
+fn is_address(error: &dyn std::error::Error) -> bool {
+    use std::io::{
+        Error,
+        ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied},
+    };
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .filter_map(|cause| cause.downcast_ref::<Error>())
+        .any(|cause| matches!(cause.kind(), AddrInUse | AddrNotAvailable | PermissionDenied))
 }
 
 /// An error with its causes, in one line.
@@ -144,4 +161,26 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("listen on {address}: {source}")]
+    struct Listen {
+        address: &'static str,
+        source: io::Error,
+    }
+
+    #[test]
+    fn a_port_in_use_is_a_matter_of_settings() {
+        let failed = |kind: io::ErrorKind| Listen { address: "127.0.0.1:1", source: kind.into() };
+        assert!(is_address(&failed(io::ErrorKind::AddrInUse)));
+        assert!(is_address(&failed(io::ErrorKind::PermissionDenied)));
+        assert!(!is_address(&failed(io::ErrorKind::TimedOut)));
+    }
 }
