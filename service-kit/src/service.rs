@@ -28,7 +28,7 @@ pub fn main<C, F, E>(command: Command, run: impl FnOnce(C, Deps, Shutdown) -> F)
 where
     C: Args + std::fmt::Debug,
     F: Future<Output = Result<(), E>>,
-    E: std::error::Error,
+    E: std::error::Error + 'static,
 {
     main_with(command, std::env::args_os().skip(1), run)
 }
@@ -42,7 +42,7 @@ pub fn main_with<C, F, E>(
 where
     C: Args + std::fmt::Debug,
     F: Future<Output = Result<(), E>>,
-    E: std::error::Error,
+    E: std::error::Error + 'static,
 {
     let (common, config) = match config::parse::<C>(command, args) {
         Ok(parsed) => parsed,
@@ -83,7 +83,7 @@ where
 }
 
 /// Runs to the end; after the wish to stop, for `timeout` at most.
-async fn drain<E: std::error::Error>(
+async fn drain<E: std::error::Error + 'static>(
     run: impl Future<Output = Result<(), E>>,
     shutdown: Shutdown,
     timeout: std::time::Duration,
@@ -137,7 +137,7 @@ pub fn refuse(error: &ConfigError) -> ExitCode {
 }
 
 /// Whether an address that was asked for is taken or not ours: a matter of settings, not of luck.
-fn is_address(error: &dyn std::error::Error) -> bool {
+fn is_address(error: &(dyn std::error::Error + 'static)) -> bool {
     use std::io::{
         Error,
         ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied},
