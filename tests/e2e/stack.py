@@ -290,12 +290,13 @@ class Stack:
         # `tidewatch up` takes all of them; a service ignores the environment's words for others.
         ours = {
             "TIDEWATCH_KAFKA_BROKERS": self.kafka,
-            "TIDEWATCH_POSTGRES_URL": self.postgres_url if "postgres" in self.parts else "",
             "TIDEWATCH_REDIS_URL": self.redis_url,
             "TIDEWATCH_STATE": str(self.directory / "tidewatch"),
             "TIDEWATCH_LOG_FORMAT": "json",
             "TIDEWATCH_ADMIN_LISTEN": "127.0.0.1:0",
         }
+        if "postgres" in self.parts:
+            ours["TIDEWATCH_POSTGRES_URL"] = self.postgres_url
         logs = self.directory / "service-logs"
         logs.mkdir(exist_ok=True)
         self.services[name] = Service(name, [str(path), *args], base | ours | (env or {}), logs / f"{name}.log")
