@@ -67,7 +67,8 @@ export class ServerView {
     const span = this.span;
     if (!f || !span || !this.shown) return { main: [], more: [] };
     const first = this.server.data ? Date.parse(this.server.data.first_seen) : null;
-    return panels(f, { ...span, live: isLive(this.shown), since: first });
+    const until = span.to > app.now - EDGE_LAG && !isLive(this.shown) ? app.now - EDGE_LAG : span.to;
+    return panels(f, { ...span, live: isLive(this.shown), since: first, until });
   });
 
   readonly stale = $derived(this.shown !== null && (this.shown.from !== app.range.from || this.shown.to !== app.range.to));

@@ -39,6 +39,11 @@ describe('gaps', () => {
     expect(gaps([line('a', a)], grid(20))).toEqual([{ from: 0, to: 60, partial: false }, { from: 120, to: 190, partial: false }]);
     expect(gaps([line('a', a)], { ...grid(20), since: 55 })).toEqual([{ from: 120, to: 190, partial: false }]);
   });
+  it('does not call the future a gap', () => {
+    const a = upTo(20, (i) => i > 12);
+    expect(gaps([line('a', a)], { ...grid(20), until: 130 })).toEqual([]);
+    expect(gaps([line('a', a)], { ...grid(20), until: 170 })).toEqual([{ from: 120, to: 170, partial: false }]);
+  });
   it('does not call a new or mute line a hole in the others', () => {
     const whole = upTo(20);
     expect(gaps([line('a', whole), line('b', upTo(20, (i) => i < 10)), line('c', upTo(20, () => true))], grid(20))).toEqual([]);

@@ -66,6 +66,7 @@ export interface Extent {
   readonly from: number;
   readonly to: number;
   readonly since: number | null;
+  readonly until?: number;
 }
 
 /** What one column lacks within the extent. Before its first sample and after its last one too. */
@@ -73,6 +74,7 @@ function missing(c: Column, e: Extent): Interval[] {
   const far = reach(c) * e.step;
   const at = (i: number): number => e.t0 + i * e.step;
   const begin = Math.max(e.from, e.since ?? e.from);
+  const end = Math.min(e.to, e.until ?? e.to);
   const out: Interval[] = [];
   let before: number | null = null;
   for (let i = 0; i < c.length; i++) {
@@ -83,8 +85,8 @@ function missing(c: Column, e: Extent): Interval[] {
     } else if (t - before > far) out.push([before, t]);
     before = t;
   }
-  if (before === null) return e.to > begin ? [[begin, e.to]] : [];
-  if (e.to - before > far) out.push([before, e.to]);
+  if (before === null) return end > begin ? [[begin, end]] : [];
+  if (end - before > far) out.push([before, end]);
   return out;
 }
 

@@ -114,12 +114,10 @@ function bottom(l: Layout): SVGElement[] {
 
 function began(l: Layout, since: number): SVGElement[] {
   const x = Math.round(l.scales.x(since)) + 0.5;
-  const text = `first seen ${clockShort(since)}`;
-  const left = x > 96;
-  return [
-    svg('path', { class: 'event', d: `M${x} 0V${l.height}` }),
-    svg('text', { class: 'event-label', x: left ? x - 6 : x + 6, y: l.height / 2 + 4, 'text-anchor': left ? 'end' : 'start' }, text),
-  ];
+  const rule = svg('path', { class: 'event', d: `M${x} 0V${l.height}` });
+  // on the empty side alone: to the right of it are the lines
+  if (x < 96) return [rule];
+  return [rule, svg('text', { class: 'event-label', x: x - 6, y: l.height / 2 + 4, 'text-anchor': 'end' }, `first seen ${clockShort(since)}`)];
 }
 
 function oddMarks(l: Layout): SVGElement[] {

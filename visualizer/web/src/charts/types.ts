@@ -45,6 +45,8 @@ export interface ChartSpec {
   readonly live: boolean;
   /** Nothing was expected before this time: emptiness there is no gap. */
   readonly since: number | null;
+  /** What lies after this has not happened yet; the end of the range, unless told. */
+  readonly until?: number;
   readonly odd: readonly Odd[];
   readonly limits?: readonly Limit[];
   /** A fixed upper end, e.g. 100 for percent or the size of the memory. */

@@ -10,6 +10,7 @@ export interface View {
   readonly to: number;
   readonly live: boolean;
   readonly since: number | null;
+  readonly until?: number;
 }
 
 /** A line that knows which series it was made of, so that their anomalies find it. */
@@ -17,7 +18,7 @@ export interface Made extends Line {
   readonly sources: readonly string[];
 }
 
-type Part = Omit<ChartSpec, 't0' | 'step' | 'from' | 'to' | 'live' | 'since' | 'odd' | 'lines'> & { readonly lines: readonly Made[] };
+type Part = Omit<ChartSpec, 't0' | 'step' | 'from' | 'to' | 'live' | 'since' | 'until' | 'odd' | 'lines'> & { readonly lines: readonly Made[] };
 
 export class Build {
   readonly used = new Set<string>();
@@ -82,7 +83,7 @@ export class Build {
   spec(part: Part): ChartSpec | null {
     if (part.lines.length === 0) return null;
     const { frame, view } = this;
-    return { ...part, t0: frame.t0, step: frame.step, from: view.from, to: view.to, live: view.live, since: view.since, odd: this.odd(part.lines) };
+    return { ...part, t0: frame.t0, step: frame.step, from: view.from, to: view.to, live: view.live, since: view.since, until: view.until, odd: this.odd(part.lines) };
   }
 
   private odd(lines: readonly Made[]): Odd[] {
