@@ -88,7 +88,7 @@ const LAST_TRIES: u32 = 3;
 /// Dead letters on their way at once.
 const LETTERS_AT_ONCE: usize = 500;
 
-impl<D: DeadLetters + Sync> Committer<D> {
+impl<D: DeadLetters + Send + Sync> Committer<D> {
     #[expect(clippy::too_many_arguments, reason = "its parts, given once by `run` and by tests")]
     pub fn new(
         history: History,
@@ -151,7 +151,7 @@ impl<D: DeadLetters + Sync> Committer<D> {
         &'a mut self,
         generation: u64,
         items: &'a mut [Item],
-    ) -> Pin<Box<dyn Future<Output = Result<(), GivenUp>> + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<(), GivenUp>> + Send + 'a>> {
         Box::pin(async move {
             let (mut attempt, mut days_checked) = (0, false);
             loop {

@@ -141,7 +141,7 @@ impl Writer {
         }
         self.reach(Step::Events)?;
         let (alerts, anomalies, expected) = self.events(items);
-        events::upsert_alerts(&mut transaction, &alerts).await?;
+        let alerts = events::upsert_alerts(&mut transaction, &alerts).await?;
         events::insert_anomalies(&mut transaction, &anomalies).await?;
         events::upsert_expectations(&mut transaction, &expected).await?;
         self.reach(Step::Servers)?;

@@ -31,6 +31,9 @@ pub struct StoreConfig {
         hide_env_values = true
     )]
     pub redis_url: Secret,
+    /// What every key in Redis begins with
+    #[arg(long, env = "TIDEWATCH_REDIS_PREFIX", default_value = "tw:", value_name = "PREFIX")]
+    pub redis_prefix: String,
     /// Connections to PostgreSQL at most
     #[arg(long, env = "TIDEWATCH_POSTGRES_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=500), value_name = "N")]
     pub postgres_connections: u32,
@@ -82,6 +85,7 @@ impl Store {
         let history = History::new(pool, breaker("postgresql"), limit);
         let hot = Hot::new(
             config.redis_url.reveal(),
+            &config.redis_prefix,
             config.redis_timeout,
             breaker("redis"),
             metrics.counters(

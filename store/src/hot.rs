@@ -11,7 +11,7 @@
 //! and lets the lease of the old one go; what it wrote before is exact no more. An outage is a `None` and a counter,
 //! never an error: the caller asks PostgreSQL instead.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use prometheus::IntCounterVec;
 use redis::{
@@ -56,6 +56,8 @@ pub struct Hot {
     timeout: Duration,
     breaker: Breaker,
     calls: IntCounterVec,
+    /// In front of every key: several Tidewatches may share a Redis.
+    prefix: Arc<str>,
 }
 
 impl std::fmt::Debug for Hot {
@@ -84,7 +86,13 @@ struct Vouched<T> {
 
 impl Hot {
     /// Connects to nothing yet. Has to be called inside a tokio runtime.
-    pub fn new(url: &str, timeout: Duration, breaker: Breaker, calls: IntCounterVec) -> Result<Self, Error> {
+    pub fn new(
+        url: &str,
+        prefix: &str,
+        timeout: Duration,
+        breaker: Breaker,
+        calls: IntCounterVec,
+    ) -> Result<Self, Error> {
         let client = redis::Client::open(url).map_err(Error::RedisUrl)?;
         // one try for each call: the breaker decides how often
         let config = ConnectionManagerConfig::new()
@@ -93,7 +101,7 @@ impl Hot {
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(10));
         let connection = ConnectionManager::new_lazy_with_config(client, config).map_err(Error::RedisUrl)?;
-        Ok(Self { connection, timeout, breaker, calls })
+        Ok(Self { connection, timeout, breaker, calls, prefix: prefix.into() })
     }
 
     /// Whether Redis is taken to be away: answers come from PostgreSQL, slower.
@@ -114,7 +122,8 @@ impl Hot {
         let found: Option<Found> = self
             .ask("recent", async |redis| {
                 scripts::READ
-                    .key(recent_key(server_id))
+                    .key(self.recent_key(server_id))
+                    .arg(self.lease_key(""))
                     .arg(first)
                     .arg(end)
                     .arg(i32::from(freshness == Freshness::Exact))
@@ -130,7 +139,12 @@ impl Hot {
         let found: Option<Found> = self
             .ask("latest", async |redis| {
                 let exact = i32::from(freshness == Freshness::Exact);
-                scripts::NEWEST.key(recent_key(server_id)).arg(exact).invoke_async(redis).await
+                scripts::NEWEST
+                    .key(self.recent_key(server_id))
+                    .arg(self.lease_key(""))
+                    .arg(exact)
+                    .invoke_async(redis)
+                    .await
             })
             .await?;
         self.seen("latest", found.and_then(unpack))
@@ -139,11 +153,11 @@ impl Hot {
     /// All series of a server, by id.
     pub async fn series(&self, server_id: i32, freshness: Freshness) -> Option<Vec<SeriesMeta>> {
         let text: Option<String> =
-            self.ask("series", async |redis| redis.get(series_key(server_id)).await).await?;
+            self.ask("series", async |redis| redis.get(self.series_key(server_id)).await).await?;
         let found: Option<Vouched<Vec<SeriesMeta>>> = text.and_then(|text| serde_json::from_str(&text).ok());
         let good = match &found {
             Some(found) if freshness == Freshness::Exact => {
-                self.ask("lease", async |redis| redis.exists(lease_key(&found.epoch)).await).await?
+                self.ask("lease", async |redis| redis.exists(self.lease_key(&found.epoch)).await).await?
             }
             Some(_) => true,
             None => false,
@@ -154,7 +168,7 @@ impl Hot {
     /// The servers by name, as last known: to be marked as stale.
     pub async fn servers_last_known(&self) -> Option<Vec<Server>> {
         let all: std::collections::HashMap<String, String> =
-            self.ask("servers", async |redis| redis.hgetall(SERVERS).await).await?;
+            self.ask("servers", async |redis| redis.hgetall(self.servers_key()).await).await?;
         let mut servers =
             all.values().map(|text| serde_json::from_str(text).ok()).collect::<Option<Vec<Server>>>()?;
         servers.sort_by(|a, b| a.name.cmp(&b.name));
@@ -164,7 +178,7 @@ impl Hot {
     /// The open alerts, newest first, as last known: to be marked as stale.
     pub async fn open_alerts_last_known(&self) -> Option<Vec<StoredAlert>> {
         let all: std::collections::HashMap<String, String> =
-            self.ask("alerts", async |redis| redis.hgetall(OPEN_ALERTS).await).await?;
+            self.ask("alerts", async |redis| redis.hgetall(self.open_alerts_key()).await).await?;
         let mut alerts =
             all.values().map(|text| serde_json::from_str(text).ok()).collect::<Option<Vec<StoredAlert>>>()?;
         alerts.sort_by(|a, b| {
@@ -236,19 +250,26 @@ fn unpack((newest, windows): Found) -> Option<Recent> {
     Some(Recent { rows, newest_ms: newest * Tier::TenSeconds.window_ms() })
 }
 
-const SERVERS: &str = "tw:servers";
-const OPEN_ALERTS: &str = "tw:alerts:open";
+impl Hot {
+    fn recent_key(&self, server_id: i32) -> String {
+        format!("{}recent:{server_id}", self.prefix)
+    }
 
-fn recent_key(server_id: i32) -> String {
-    format!("tw:recent:{server_id}")
-}
+    fn series_key(&self, server_id: i32) -> String {
+        format!("{}series:{server_id}", self.prefix)
+    }
 
-fn series_key(server_id: i32) -> String {
-    format!("tw:series:{server_id}")
-}
+    fn servers_key(&self) -> String {
+        format!("{}servers", self.prefix)
+    }
 
-fn lease_key(epoch: &str) -> String {
-    format!("{}{epoch}", scripts::LEASE)
+    fn open_alerts_key(&self) -> String {
+        format!("{}alerts:open", self.prefix)
+    }
+
+    fn lease_key(&self, epoch: &str) -> String {
+        format!("{}lease:{epoch}", self.prefix)
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! For tests: a real PostgreSQL and a real Redis (and Kafka for those who ask), started by the local stack's own scripts on
 //! free ports in a temporary folder, as whoever runs the test.
 //!
-//! [`Stack::shared`] is one for the whole test program; each test takes a [`Stack::database`] and numbers of Redis of its
+//! [`Stack::shared`] is one for the whole test program; each test takes a [`Stack::database`] and keys in Redis of its
 //! own. Tests that stop a part start a [`Stack::start`] of their own. Nothing outlives the test program: the kernel ends
 //! the supervisor with the thread that started it.
 
@@ -134,7 +134,7 @@ impl Stack {
         &self.kafka
     }
 
-    /// A new, migrated database and a number of Redis that no other test of this stack has.
+    /// A new, migrated database and keys in Redis that no other test of this stack has.
     pub async fn database(&self) -> Result<Database, Failure> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut admin = sqlx::PgConnection::connect(&self.postgres_url).await?;
@@ -143,8 +143,13 @@ impl Stack {
             .execute(&mut admin)
             .await?;
         let postgres_url = format!("{}_{number}", self.postgres_url);
-        let redis_url = format!("{}{}", self.redis_url, number % 16);
-        let settings = [("postgres-url", postgres_url.as_str()), ("redis-url", redis_url.as_str())];
+        let prefix = format!("test-{number}:");
+        let settings = [
+            ("postgres-url", postgres_url.as_str()),
+            ("redis-url", self.redis_url.as_str()),
+            ("redis-prefix", prefix.as_str()),
+            ("postgres-connections", "4"),
+        ];
         let config = config::assemble::<StoreConfig>("store", &settings)?;
         let metrics = Metrics::default();
         let store = Store::new(&config, "test", &metrics, &breaker::gauges(&metrics))?;

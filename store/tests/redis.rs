@@ -125,15 +125,21 @@ async fn wrong_bytes_are_no_answer() {
     let client = redis::Client::open(db.config.redis_url.reveal()).expect("client");
     let mut raw = client.get_multiplexed_async_connection().await.expect("connect");
     let field = format!("w{}", T0 / 10_000);
+    let key = |name: &str| format!("{}{name}", db.config.redis_prefix);
     for wrong in [&b""[..], b"\x02\x7f", b"garbage of somebody else"] {
-        let () =
-            redis::cmd("HSET").arg("tw:recent:5").arg(&field).arg(wrong).query_async(&mut raw).await.unwrap();
+        let () = redis::cmd("HSET")
+            .arg(key("recent:5"))
+            .arg(&field)
+            .arg(wrong)
+            .query_async(&mut raw)
+            .await
+            .unwrap();
         assert_eq!(exact(&db, 0, 1).await, None);
     }
-    let () = redis::cmd("DEL").arg("tw:recent:5").query_async(&mut raw).await.unwrap();
-    let () = redis::cmd("SET").arg("tw:recent:5").arg("a string").query_async(&mut raw).await.unwrap();
+    let () = redis::cmd("DEL").arg(key("recent:5")).query_async(&mut raw).await.unwrap();
+    let () = redis::cmd("SET").arg(key("recent:5")).arg("a string").query_async(&mut raw).await.unwrap();
     assert_eq!(exact(&db, 0, 1).await, None, "a key of another type is an error, not an answer");
-    let () = redis::cmd("SET").arg("tw:series:5").arg("{}").query_async(&mut raw).await.unwrap();
+    let () = redis::cmd("SET").arg(key("series:5")).arg("{}").query_async(&mut raw).await.unwrap();
     assert_eq!(db.store.hot.series(5, Freshness::LastKnown).await, None);
 }
 

@@ -39,7 +39,7 @@ struct Facts {
     unit: String,
 }
 
-#[derive(Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct SeriesRef<'a> {
     metric: &'a str,
     labels: &'a Labels,
@@ -113,7 +113,8 @@ impl Ids {
                 _ => None,
             });
         }
-        let mut counts: HashMap<i32, usize> = HashMap::new();
+        // new ones of each server, however many items name them
+        let mut new: HashMap<i32, HashSet<SeriesRef<'_>>> = HashMap::new();
         for (index, item) in items.iter().enumerate() {
             let layout = match &item.body {
                 Body::Windows(_, frame) => frame.layout.as_slice(),
@@ -122,22 +123,25 @@ impl Ids {
                 _ => continue,
             };
             let Some(known) = server_of(&item.body).and_then(|name| self.servers.get(name)) else { continue };
+            let new = new.entry(known.server.id).or_default();
             let before = wanted.len();
-            let is_new = |s: &&Series| known.series_of(&s.metric, &s.labels).is_none();
-            wanted.extend(layout.iter().filter(is_new).map(|series| (known.server.id, series)));
-            if let Body::Windows(..) = &item.body {
-                // windows know the kind; an anomaly that came first only guessed it
-                let differs =
-                    |s: &&Series| known.series_of(&s.metric, &s.labels).is_some_and(|k| k.1 != s.kind);
-                corrected.extend(layout.iter().filter(differs).map(|series| (known.server.id, series)));
+            for series in layout {
+                let key = SeriesRef { metric: &series.metric, labels: &series.labels };
+                match known.series_of(key.metric, key.labels) {
+                    None if new.insert(key) => wanted.push((known.server.id, series)),
+                    // windows know the kind; an anomaly that came first only guessed it
+                    Some((_, kind)) if kind != series.kind && matches!(item.body, Body::Windows(..)) => {
+                        corrected.push((known.server.id, series));
+                    }
+                    _ => {}
+                }
             }
-            let count = counts.entry(known.server.id).or_insert(known.series.len());
-            if *count + wanted.len() - before > self.series_per_server && wanted.len() > before {
-                wanted.truncate(before);
+            if known.series.len() + new.len() > self.series_per_server && wanted.len() > before {
+                for (_, series) in wanted.drain(before..) {
+                    new.remove(&SeriesRef { metric: &series.metric, labels: &series.labels });
+                }
                 let message = format!("server would have more than {} series", self.series_per_server);
                 bad.push((index, Reason::TooManySeries, message));
-            } else {
-                *count += wanted.len() - before;
             }
         }
         wanted.extend(corrected);
@@ -164,20 +168,14 @@ impl Ids {
         let named: Vec<(&str, i64)> = named.into_iter().collect();
         let servers = catalog::servers(conn, &named).await?;
         let ids: Vec<i32> = servers.iter().map(|server| server.id).collect();
+        let series = catalog::series_of(conn, &ids).await?;
+        // only now, and at once: half known would be worse than unknown
         for server in servers {
             self.names.insert(server.id, server.name.clone());
             self.new_series.insert(server.id);
             let known = Known { server, series: HashMap::new(), newest_minute: None };
             self.servers.insert(known.server.name.clone(), known);
         }
-        let series = match catalog::series_of(conn, &ids).await {
-            Ok(series) => series,
-            Err(error) => {
-                // half known is worse than unknown
-                self.forget();
-                return Err(error);
-            }
-        };
         self.learn(series);
         Ok(())
     }

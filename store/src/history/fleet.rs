@@ -74,7 +74,7 @@ impl History {
             let query = format!(
                 "SELECT v.id, t.bin FROM servers v,
                     generate_series($1::timestamptz, $2::timestamptz - '1 ms'::interval, '{step} ms') AS t(bin)
-                 WHERE v.last_seen >= $1 AND v.first_seen < $2 AND EXISTS (
+                 WHERE v.last_seen > t.bin AND v.first_seen < t.bin + '{step} ms'::interval AND EXISTS (
                     SELECT 1 FROM series e JOIN samples_1m s ON s.series_id = e.id
                     WHERE e.server_id = v.id AND s.ts >= t.bin AND s.ts < t.bin + '{step} ms'::interval OFFSET 0)
                  ORDER BY v.id, t.bin LIMIT $3"

@@ -4,17 +4,15 @@ use std::sync::LazyLock;
 
 use redis::Script;
 
-/// In front of an epoch: the key that says its writer misses nothing. Also spelled out in the scripts.
-pub(super) const LEASE: &str = "tw:lease:";
-
-/// KEYS: recent. ARGV: first window, end, 1 = exact. Answers newest and the windows, or nothing.
+/// KEYS: recent. ARGV: what a lease's key begins with, first window, end, 1 = exact. Answers newest and the windows, or
+/// nothing.
 pub(super) static READ: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'from', 'newest')
 if not head[1] or not head[2] or not head[3] then return false end
-if ARGV[3] == '1' and redis.call('EXISTS', 'tw:lease:' .. head[1]) == 0 then return false end
-local first, last = tonumber(ARGV[1]), tonumber(ARGV[2]) - 1
+if ARGV[4] == '1' and redis.call('EXISTS', ARGV[1] .. head[1]) == 0 then return false end
+local first, last = tonumber(ARGV[2]), tonumber(ARGV[3]) - 1
 if tonumber(head[2]) > first then return false end
 last = math.min(last, tonumber(head[3]))
 local found = {}
@@ -27,13 +25,13 @@ return {tonumber(head[3]), found}
     )
 });
 
-/// KEYS: recent. ARGV: 1 = exact. Answers newest and that window, or nothing.
+/// KEYS: recent. ARGV: what a lease's key begins with, 1 = exact. Answers newest and that window, or nothing.
 pub(super) static NEWEST: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'newest')
 if not head[1] or not head[2] then return false end
-if ARGV[1] == '1' and redis.call('EXISTS', 'tw:lease:' .. head[1]) == 0 then return false end
+if ARGV[2] == '1' and redis.call('EXISTS', ARGV[1] .. head[1]) == 0 then return false end
 local blob = redis.call('HGET', KEYS[1], 'w' .. head[2])
 if not blob then return false end
 return {tonumber(head[2]), {{tonumber(head[2]), blob}}}

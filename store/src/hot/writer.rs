@@ -8,10 +8,7 @@ use std::time::Duration;
 use hashbrown::HashSet;
 use redis::{Pipeline, Value};
 
-use super::{
-    Hot, HotError, KEPT, OPEN_ALERTS, SERVERS, Vouched, WINDOW, blob, lease_key, recent_key, scripts,
-    series_key,
-};
+use super::{Hot, HotError, KEPT, Vouched, WINDOW, blob, scripts};
 use crate::{SeriesMeta, Server, StoredAlert, WindowRow};
 use tidewatch_schemas::AlertStatus;
 
@@ -83,13 +80,18 @@ impl HotWriter {
     pub async fn refresh(&mut self, changed: &Refresh) -> Result<Refreshed, HotError> {
         let mut pipe = redis::pipe();
         for epoch in &self.ended {
-            pipe.del(lease_key(epoch)).ignore();
+            pipe.del(self.hot.lease_key(epoch)).ignore();
         }
-        pipe.cmd("SET").arg(lease_key(&self.epoch)).arg(1).arg("PX").arg(LEASE.as_millis() as u64).ignore();
+        pipe.cmd("SET")
+            .arg(self.hot.lease_key(&self.epoch))
+            .arg(1)
+            .arg("PX")
+            .arg(LEASE.as_millis() as u64)
+            .ignore();
         self.series(&mut pipe, changed);
         let asked = self.windows(&mut pipe, changed);
-        servers(&mut pipe, &changed.servers);
-        alerts(&mut pipe, &changed.alerts);
+        servers(&mut pipe, &self.hot.servers_key(), &changed.servers);
+        alerts(&mut pipe, &self.hot.open_alerts_key(), &changed.alerts);
         let answers = self
             .hot
             .guard(BATCH_TIMEOUT.max(self.hot.timeout), async |redis| {
@@ -113,7 +115,12 @@ impl HotWriter {
         for (server_id, series) in &changed.series {
             let vouched = Vouched { epoch: self.epoch.clone(), value: series };
             if let Ok(text) = serde_json::to_string(&vouched) {
-                pipe.cmd("SET").arg(series_key(*server_id)).arg(text).arg("PX").arg(lifetime()).ignore();
+                pipe.cmd("SET")
+                    .arg(self.hot.series_key(*server_id))
+                    .arg(text)
+                    .arg("PX")
+                    .arg(lifetime())
+                    .ignore();
             }
         }
     }
@@ -129,8 +136,8 @@ impl HotWriter {
                 pipe.cmd("EVAL")
                     .arg(scripts::APPEND)
                     .arg(2)
-                    .arg(recent_key(window.server_id))
-                    .arg(series_key(window.server_id))
+                    .arg(self.hot.recent_key(window.server_id))
+                    .arg(self.hot.series_key(window.server_id))
                     .arg(&self.epoch)
                     .arg(number)
                     .arg(blob::encode(&window.rows))
@@ -140,7 +147,7 @@ impl HotWriter {
                 pipe.cmd("EVAL")
                     .arg(scripts::FORGET)
                     .arg(1)
-                    .arg(recent_key(window.server_id))
+                    .arg(self.hot.recent_key(window.server_id))
                     .arg(number)
                     .ignore();
             }
@@ -149,22 +156,22 @@ impl HotWriter {
     }
 }
 
-fn servers(pipe: &mut Pipeline, servers: &[Server]) {
+fn servers(pipe: &mut Pipeline, key: &str, servers: &[Server]) {
     for server in servers {
         if let Ok(text) = serde_json::to_string(server) {
-            pipe.hset(SERVERS, server.id, text).ignore();
+            pipe.hset(key, server.id, text).ignore();
         }
     }
 }
 
-fn alerts(pipe: &mut Pipeline, alerts: &[StoredAlert]) {
+fn alerts(pipe: &mut Pipeline, key: &str, alerts: &[StoredAlert]) {
     for stored in alerts {
         match (stored.alert.status, serde_json::to_string(stored)) {
             (AlertStatus::Firing, Ok(text)) => {
-                pipe.hset(OPEN_ALERTS, &stored.alert.alert_id, text).ignore();
+                pipe.hset(key, &stored.alert.alert_id, text).ignore();
             }
             _ => {
-                pipe.hdel(OPEN_ALERTS, &stored.alert.alert_id).ignore();
+                pipe.hdel(key, &stored.alert.alert_id).ignore();
             }
         }
     }

@@ -19,13 +19,19 @@ pub struct NewAnomaly {
     pub method: String,
 }
 
-/// Keeps the newest state of each alert. At the same time, resolved comes after firing.
-pub async fn upsert_alerts(conn: &mut PgConnection, alerts: &[StoredAlert]) -> Result<(), Error> {
+/// Keeps the newest state of each alert; of two of the same time, resolved comes after firing. Returns the states that
+/// were newer than what was there.
+pub async fn upsert_alerts(
+    conn: &mut PgConnection,
+    alerts: &[StoredAlert],
+) -> Result<Vec<StoredAlert>, Error> {
+    let mut news = Vec::new();
     let mut alerts: Vec<&StoredAlert> = alerts.iter().collect();
     // stable: of one alert's states the last given comes last
     alerts.sort_by(|a, b| a.alert.alert_id.cmp(&b.alert.alert_id));
-    for StoredAlert { server_id, alert } in alerts {
-        sqlx::query(
+    for stored in alerts {
+        let StoredAlert { server_id, alert } = stored;
+        let done = sqlx::query(
             "INSERT INTO alerts AS a (alert_id, fingerprint, incident_id, server_id, status, severity, rule, starts_at,
                  ends_at, updated_at, title, explanation, metric_name, labels, unit, value, expected_low,
                  expected_high, score, related, runbook_url)
@@ -63,8 +69,11 @@ pub async fn upsert_alerts(conn: &mut PgConnection, alerts: &[StoredAlert]) -> R
         .bind(&alert.runbook_url)
         .execute(&mut *conn)
         .await?;
+        if done.rows_affected() > 0 {
+            news.push(stored.clone());
+        }
     }
-    Ok(())
+    Ok(news)
 }
 
 pub async fn insert_anomalies(conn: &mut PgConnection, anomalies: &[NewAnomaly]) -> Result<(), Error> {

@@ -1,0 +1,147 @@
+//! A committer on a database of its own, the records it is given, and a place for its dead letters.
+
+use std::sync::{Arc, Mutex};
+
+use rdkafka::error::KafkaError;
+use tidewatch_schemas::{AggregateFrame, AggregateKind, Origin, Reason, Series};
+use tidewatch_service_kit::{Health, Metrics, Shutdown};
+use tidewatch_sink::{
+    commit::{Batch, Committer, SharedOwned, Told},
+    dead_letter::DeadLetters,
+    metrics::SinkMetrics,
+    record::{Body, Item},
+    write::Writer,
+};
+use tidewatch_store::{
+    Store, Tier, WindowRow,
+    hot::writer::HotWriter,
+    testing::{Database, Stack},
+    write::offsets,
+};
+use tokio::sync::mpsc;
+
+pub(crate) const T0: i64 = 1_795_392_000_000;
+pub(crate) const GROUP: &str = "tidewatch.sink";
+
+/// Dead letters, kept.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Letters(pub(crate) Arc<Mutex<Vec<(i64, Reason)>>>);
+
+impl DeadLetters for Letters {
+    async fn send(&self, item: &Item, reason: Reason, _: &str) -> Result<(), KafkaError> {
+        self.0.lock().expect("lock").push((item.offset, reason));
+        Ok(())
+    }
+}
+
+/// One instance of the sink, without its Kafka.
+pub(crate) struct Instance {
+    pub(crate) committer: Committer<Letters>,
+    pub(crate) letters: Letters,
+    pub(crate) owned: SharedOwned,
+    pub(crate) health: Health,
+}
+
+pub(crate) async fn database() -> Database {
+    Stack::shared().expect("stack").database().await.expect("database")
+}
+
+impl Instance {
+    pub(crate) fn new(store: &Store) -> Self {
+        let metrics = SinkMetrics::new(&Metrics::default());
+        let (letters, owned, health) = (Letters::default(), SharedOwned::default(), Health::default());
+        let component = health.component("postgresql");
+        component.ready();
+        let committer = Committer::new(
+            store.history.clone(),
+            HotWriter::new(store.hot.clone()),
+            Writer::new(GROUP, 50, metrics.clone()),
+            letters.clone(),
+            Arc::clone(&owned),
+            metrics,
+            component,
+            Shutdown::new(),
+        );
+        Self { committer, letters, owned, health }
+    }
+
+    /// An assignment of partition 0 of every topic in use, as the consumer's starter makes it. Returns its generation.
+    pub(crate) async fn assign(&self, store: &Store) -> u64 {
+        let mut conn = store.history.pool().acquire().await.expect("connection");
+        let stored = offsets::read(&mut conn, GROUP).await.expect("offsets");
+        let mut owned = self.owned.lock().await;
+        owned.generation += 1;
+        owned.positions =
+            TOPICS.iter().map(|t| ((Arc::from(*t), 0), stored.get(&((*t).to_owned(), 0)).copied())).collect();
+        owned.generation
+    }
+
+    /// Gives it batches of one generation and waits until it is done with all; what it told.
+    pub(crate) async fn commit(&mut self, generation: u64, batches: Vec<Vec<Item>>) -> Vec<Told> {
+        let (send, receive) = mpsc::channel(batches.len().max(1));
+        let (told, hear) = std::sync::mpsc::channel();
+        for items in batches {
+            send.send(Batch { generation, items }).await.expect("send");
+        }
+        drop(send);
+        self.committer.run(receive, &told).await;
+        drop(told);
+        hear.iter().collect()
+    }
+}
+
+pub(crate) const TOPICS: [&str; 5] = ["m.10s", "m.1m", "m.expected", "anomalies", "alerts"];
+
+pub(crate) fn item(topic: &str, offset: i64, body: Body) -> Item {
+    Item { topic: topic.into(), partition: 0, offset, timestamp: Some(T0), key: None, payload: None, body }
+}
+
+/// A window of a server whose series all have the same one sample.
+pub(crate) fn frame(server: &str, window: i64, value: f64, layout: Vec<Series>) -> AggregateFrame {
+    let n = layout.len();
+    AggregateFrame {
+        server: server.to_owned(),
+        window_start: T0 + window * 10_000,
+        window_ms: 10_000,
+        kind: AggregateKind::Final,
+        origin: Origin { partition: 0, offset: 1_000 + window },
+        layout,
+        count: vec![1; n],
+        sum: vec![value; n],
+        min: vec![value; n],
+        max: vec![value; n],
+        first: vec![value; n],
+        last: vec![value; n],
+        first_at: vec![4_000; n],
+        last_at: vec![4_000; n],
+        m2: vec![0.0; n],
+        increase: vec![0.0; n],
+        resets: vec![0; n],
+    }
+}
+
+pub(crate) fn layout() -> Vec<Series> {
+    vec![Series::gauge("load", ""), Series::counter("bytes", "bytes").with("device", "eth0")]
+}
+
+pub(crate) fn windows(offset: i64, frame: AggregateFrame) -> Item {
+    let tier = Tier::of_window(frame.window_ms).expect("tier");
+    item(if tier == Tier::TenSeconds { "m.10s" } else { "m.1m" }, offset, Body::Windows(tier, frame))
+}
+
+/// All rows of a tier, by series and time.
+pub(crate) async fn all_rows(store: &Store, tier: Tier) -> Vec<WindowRow> {
+    let mut rows = Vec::new();
+    for server in store.history.servers().await.expect("servers") {
+        let series = store.history.series(server.id, &[]).await.expect("series");
+        let ids: Vec<i32> = series.iter().map(|meta| meta.id).collect();
+        rows.extend(store.history.windows(&ids, tier, 0, i64::MAX).await.expect("windows"));
+    }
+    rows.sort_by_key(|row| (row.series_id, row.ts_ms));
+    rows
+}
+
+pub(crate) async fn next_offset(store: &Store, topic: &str) -> Option<i64> {
+    let mut conn = store.history.pool().acquire().await.expect("connection");
+    offsets::read(&mut conn, GROUP).await.expect("offsets").get(&(topic.to_owned(), 0)).copied()
+}
