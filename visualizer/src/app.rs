@@ -13,20 +13,20 @@ use std::{
 
 use axum::http::StatusCode;
 use tidewatch_service_kit::{Shutdown, http::Problem};
-use tidewatch_store::{Error as StoreError, Server, Store};
+use tidewatch_store::{Error as StoreError, FleetPoint, Server, Store};
 use tokio::sync::Semaphore;
 
 use crate::{
     fleet::{self, Overview},
-    keep::{Answer, Kept, Shared},
+    keep::{Kept, Shared},
     live::Events,
     metrics::Metrics,
 };
 
-/// How long the directory, the fleet's state and the fleet page are good for.
+/// How long the directory and the fleet's state are good for.
 pub(crate) const SHARED: Duration = Duration::from_secs(2);
 
-/// Fleet pages of different ranges that are shared at once.
+/// Ranges of the fleet page that are shared at once.
 const FLEETS: usize = 32;
 
 /// Whether an answer has to be true now, or may be the last that is known (and is marked so).
@@ -125,7 +125,7 @@ pub(crate) struct App {
     pub(crate) overview: Shared<Overview>,
     pub(crate) past: Shared<fleet::Past>,
     directory: Shared<Directory>,
-    fleets: Mutex<HashMap<String, Arc<Shared<Answer>>>>,
+    gauges: Mutex<HashMap<String, Arc<Shared<Vec<FleetPoint>>>>>,
 }
 
 impl App {
@@ -152,7 +152,7 @@ impl App {
             overview: Shared::default(),
             past: Shared::default(),
             directory: Shared::default(),
-            fleets: Mutex::default(),
+            gauges: Mutex::default(),
         }
     }
 
@@ -186,14 +186,14 @@ impl App {
         })
     }
 
-    /// The shared fleet page of one range.
-    pub(crate) fn fleet(&self, key: &str) -> Arc<Shared<Answer>> {
-        let mut fleets = self.fleets.lock().unwrap_or_else(PoisonError::into_inner);
-        if fleets.len() >= FLEETS && !fleets.contains_key(key) {
+    /// The summary gauges of one range.
+    pub(crate) fn gauges(&self, key: &str) -> Arc<Shared<Vec<FleetPoint>>> {
+        let mut ranges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        if ranges.len() >= FLEETS && !ranges.contains_key(key) {
             // those that nobody is using right now
-            fleets.retain(|_, shared| Arc::strong_count(shared) > 1);
+            ranges.retain(|_, shared| Arc::strong_count(shared) > 1);
         }
-        Arc::clone(fleets.entry(key.to_owned()).or_default())
+        Arc::clone(ranges.entry(key.to_owned()).or_default())
     }
 
     pub(crate) fn is_degraded(&self) -> bool {

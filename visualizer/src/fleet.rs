@@ -32,6 +32,9 @@ const SPARK: i64 = 36;
 /// How long the last day is good for.
 const PAST: Duration = Duration::from_secs(30);
 
+/// How long the sparklines are good for: a twelfth of their shortest usual step. The newest values come by the live stream.
+const GAUGES: Duration = Duration::from_secs(10);
+
 /// Alerts that are looked at for states and heartbeats.
 const ALERTS: usize = 20_000;
 
@@ -156,17 +159,22 @@ impl App {
         Ok(past)
     }
 
-    /// The fleet page of one range.
-    pub(crate) async fn fleet_page(&self, range: Range, mode: Mode) -> Result<Answer, Failure> {
-        let overview = self.overview(mode).await?.0;
+    /// The fleet page of one range; `key` stands for the range in what is shared.
+    pub(crate) async fn fleet_page(&self, range: Range, key: &str, mode: Mode) -> Result<Answer, Failure> {
+        let (overview, mut there) = self.overview(mode).await?;
         let grid = Grid::for_width(range, SPARK);
         let (points, past) = if mode == Mode::Fresh {
-            let points = self.store.history.fleet(grid.t0, range.to, grid.step).await?;
+            let read = async { Ok(self.store.history.fleet(grid.t0, range.to, grid.step).await?) };
+            let (points, points_there) = self.gauges(key).get(GAUGES, busy, read).await?;
+            there &= points_there;
             let past = self.past.get(PAST, busy, self.read_past(overview.as_of)).await?.0;
             (points, Some(past))
         } else {
-            (Vec::new(), None)
+            (Arc::default(), None)
         };
+        if there {
+            self.metrics.record_cache_hit("shared");
+        }
         let as_of = overview.as_of;
         let json = tokio::task::spawn_blocking(move || {
             serde_json::to_vec(&page(&overview, grid, &points, past.as_deref()))

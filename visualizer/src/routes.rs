@@ -21,7 +21,7 @@ use tidewatch_service_kit::http::{Problem, request_ids};
 use tower_http::compression::CompressionLayer;
 
 use crate::{
-    app::{App, Failure, Mode, SHARED, busy},
+    app::{App, Failure, Mode, busy},
     events::Filter,
     fleet::Overview,
     keep::{Answer, Source},
@@ -141,15 +141,7 @@ impl Ask {
             }
             Self::Samples(question, path) => app.samples(question, path, mode).await,
             Self::Columns(question) => app.query(question, mode).await,
-            Self::Fleet(range) if mode == Mode::LastKnown => app.fleet_page(*range, mode).await,
-            Self::Fleet(range) => {
-                let shared = app.fleet(key);
-                let (page, there) = shared.get(SHARED, busy, Box::pin(app.fleet_page(*range, mode))).await?;
-                if there {
-                    app.metrics.record_cache_hit("shared");
-                }
-                Ok((*page).clone())
-            }
+            Self::Fleet(range) => app.fleet_page(*range, key, mode).await,
             Self::Alerts(filter) => app.alerts(filter, mode).await,
             Self::Anomalies(filter) => app.anomalies(filter, mode).await,
         }

@@ -53,6 +53,7 @@ impl Follower {
                 .kafka
                 .consumer(&self.kafka.group("visualizer-live"))
                 .set("auto.offset.reset", "latest")
+                .set("statistics.interval.ms", "0")
                 .set("queued.min.messages", "1000")
                 .set("queued.max.messages.kbytes", "16384")
                 .create_with_context(Context);

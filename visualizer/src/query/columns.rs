@@ -85,7 +85,7 @@ impl Grid {
 /// One step of one series: sums, so that two cells of the same step can be added.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Cell {
-    /// A gauge's sum, a counter's growth.
+    /// A gauge's sum, a thousand times a counter's growth.
     total: f64,
     /// A gauge's count, a counter's milliseconds.
     weight: f64,
@@ -115,7 +115,8 @@ impl Cell {
             }),
             SeriesKind::Counter => growth(before, window).map(|g| {
                 let rate = g.per_second();
-                Self { total: g.amount, weight: g.millis as f64 / 1_000.0, min: rate, max: rate }
+                // in the units of `Growth::per_second`, so that a lone window's mean is its rate to the last bit
+                Self { total: g.amount * 1_000.0, weight: g.millis as f64, min: rate, max: rate }
             }),
         }
     }

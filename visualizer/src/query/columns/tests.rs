@@ -81,12 +81,12 @@ proptest! {
         let grid = Grid::new(Range { from: T0, to: T0 + 400 * SECOND }, steps * FINE);
         let cells = cells(grid, SeriesKind::Counter, windows(&samples));
         let grown: f64 = cells.iter().map(|c| c.total).sum();
-        let seconds: f64 = cells.iter().map(|c| c.weight).sum();
+        let millis: f64 = cells.iter().map(|c| c.weight).sum();
         // a restart to a value above the one before it can't be seen; then the growth seen is what is left of it
         let seen: f64 = samples.windows(2).map(|p| if p[1].1 < p[0].1 { p[1].1 } else { p[1].1 - p[0].1 }).sum();
         prop_assert!(seen <= total);
-        prop_assert_eq!(grown, seen);
-        prop_assert!((seconds - (samples.len() - 1) as f64).abs() < 1e-9);
+        prop_assert_eq!(grown, 1_000.0 * seen);
+        prop_assert_eq!(millis, (samples.len() - 1) as f64 * 1_000.0);
     }
 
     #[test]
@@ -146,5 +146,5 @@ fn the_windows_before_the_grid_lend_the_first_step_its_rate() {
     let with = columns(grid, SeriesKind::Counter, all.clone()).expect("data");
     assert_eq!(with.avg, [Some(1.0), Some(1.0)]);
     let cells = cells(grid, SeriesKind::Counter, all[2..].to_vec());
-    assert_eq!(cells[0].weight, 9.0, "without them a second is lost");
+    assert_eq!(cells[0].weight, 9_000.0, "without them a second is lost");
 }
