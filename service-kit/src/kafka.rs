@@ -182,6 +182,9 @@ impl KafkaConfig {
 pub struct Context;
 
 impl ClientContext for Context {
+    /// Statistics are for [`Group`], which reads its lag from them; by default they would be logged.
+    fn stats(&self, _: rdkafka::Statistics) {}
+
     fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
         log(level, fac, message);
     }
@@ -218,6 +221,10 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 
 /// A client-wide error of librdkafka: all but fatal ones heal by themselves.
 pub fn log_error(error: &KafkaError, reason: &str) {
+    // the end of a partition is no error: whoever asked for it sees it in the poll
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+        return;
+    }
     if is_retriable(error) {
         log_transient(&error.to_string(), reason);
     } else {
