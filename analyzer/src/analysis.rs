@@ -143,12 +143,13 @@ impl Analysis {
     /// Whether a server has been silent for long enough to say so: ask before a tick whether the end is seen.
     pub fn is_silence_due(&self, now: i64) -> bool {
         let Some(since) = self.seen_since.filter(|_| self.live) else { return false };
-        self.servers.values().any(|server| server.is_silence_due(&self.rules, since, now))
+        self.servers.iter().any(|(name, server)| server.is_silence_due(&self.rules, name, since, now))
     }
 
     /// Once a second, with the wall clock.
     pub fn tick(&mut self, now: i64, sight: Sight, out: &mut Vec<Output>) {
         let looked_away = self.last_tick.replace(now).is_none_or(|last| (now - last).abs() > LOOKED_AWAY_MS);
+        self.servers.values_mut().for_each(|server| server.listen(now));
         if !self.live || sight == Sight::Blind {
             self.seen_since = None;
             return;

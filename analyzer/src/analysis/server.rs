@@ -36,6 +36,9 @@ pub(super) struct Watched {
 #[derive(Debug)]
 pub(super) struct Server {
     last: Option<Window>,
+    /// Whether a window came since the last tick, and at which tick one last had.
+    fresh: bool,
+    heard_at: i64,
     series: Vec<Watched>,
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
@@ -57,6 +60,8 @@ impl Server {
         let silence = (0_u16..).zip(&rules.rules).filter(|(_, rule)| wanted(rule)).map(|(i, _)| i).collect();
         Self {
             last: None,
+            fresh: false,
+            heard_at: i64::MIN / 2,
             series: Vec::new(),
             index: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
@@ -91,6 +96,7 @@ impl Server {
             return Taken::Ignored;
         }
         self.last = Some(window);
+        self.fresh = true;
         self.heard(rules, frame, window, out);
         self.place(rules, frame, window);
         let seconds = window.start as f64 / 1_000.0;
@@ -278,29 +284,42 @@ impl Server {
         }
     }
 
-    fn silent_for(&self, since: i64, now: i64) -> Option<(i64, i64)> {
+    /// Since when the server is silent, if that is for as long as the rule allows. Windows of long ago that only now
+    /// arrive (a late processor, a slow clock) are no silence: for two thirds of the time nothing at all must have come.
+    fn silent_since(&self, rule: &Rule, since: i64, now: i64) -> Option<i64> {
         let end = self.last?.end;
-        Some((end, now - end.max(since)))
+        let silent = now - end.max(since) >= rule.hold_ms;
+        let unheard = !self.fresh && now - self.heard_at >= rule.hold_ms * 2 / 3;
+        (silent && unheard).then_some(end)
     }
 
-    pub(super) fn is_silence_due(&self, rules: &RuleSet, since: i64, now: i64) -> bool {
-        let Some((_, silent)) = self.silent_for(since, now) else { return false };
-        let due = |rule: &&u16| silent >= rules.rules[usize::from(**rule)].hold_ms;
-        // one that is open already has been said
-        self.silence.iter().filter(due).count()
-            > self.open.alerts.values().filter(|a| a.metric.is_none()).count()
+    /// What has to be said of this server's silence at `now`: the rule, and when it began.
+    fn silences<'a>(&'a self, rules: &'a RuleSet, name: &str, since: i64, now: i64) -> Vec<(&'a Rule, i64)> {
+        let all = self.silence.iter().map(|&rule| &rules.rules[usize::from(rule)]);
+        let due = all.filter_map(|rule| Some((rule, self.silent_since(rule, since, now)?)));
+        due.filter(|(rule, _)| self.open.start_of(&silence_fingerprint(rule, name)).is_none()).collect()
+    }
+
+    pub(super) fn is_silence_due(&self, rules: &RuleSet, name: &str, since: i64, now: i64) -> bool {
+        !self.silences(rules, name, since, now).is_empty()
+    }
+
+    /// Notes at each tick, whatever is seen, whether something came.
+    pub(super) fn listen(&mut self, now: i64) {
+        if std::mem::take(&mut self.fresh) {
+            self.heard_at = now;
+        }
     }
 
     pub(super) fn tick(&mut self, rules: &RuleSet, name: &str, since: i64, now: i64, out: &mut Vec<Output>) {
         for fingerprint in self.open.without_rule(rules) {
             self.open.resolve(&fingerprint, now, now, Over::RuleGone, out);
         }
-        let Some((end, silent)) = self.silent_for(since, now) else { return };
-        for &rule in &self.silence {
-            let rule = &rules.rules[usize::from(rule)];
-            if silent >= rule.hold_ms && self.open.start_of(&silence_fingerprint(rule, name)).is_none() {
-                self.open.fire(incident::silence(rule, name, end, now), out);
-            }
+        let silences = self.silences(rules, name, since, now);
+        let alerts: Vec<_> =
+            silences.into_iter().map(|(rule, end)| incident::silence(rule, name, end, now)).collect();
+        for alert in alerts {
+            self.open.fire(alert, out);
         }
     }
 

@@ -77,6 +77,27 @@ fn nobody_is_accused_of_our_own_sleep() {
 }
 
 #[test]
+fn windows_of_long_ago_that_only_now_arrive_are_no_silence() {
+    let mut analysis = live(RULES);
+    let mut out = Vec::new();
+    let (behind, mut window) = (3_600_000, 0);
+    for second in 0..400 {
+        if second % 10 == 0 {
+            analysis.step(&frame("a", window, &[cpu(1.0)]), &mut out);
+            window += 1;
+        }
+        analysis.tick(T0 + behind + second * 1_000, Sight::Clear, &mut out);
+    }
+    assert_eq!(alerts(&out), Vec::<&Alert>::new());
+    (400..600).for_each(|second| analysis.tick(T0 + behind + second * 1_000, Sight::Clear, &mut out));
+    let said = alerts(&out);
+    assert_eq!(
+        (said.len(), said[0].starts_at, said[0].updated_at),
+        (1, T0 + 40 * WINDOW, T0 + behind + 430_000)
+    );
+}
+
+#[test]
 fn a_restart_keeps_what_was_said_and_does_not_say_it_again() {
     let (mut analysis, begin) = two_servers();
     let out = ticks(&mut analysis, begin, 0..70, Sight::Clear);
