@@ -1,11 +1,12 @@
 //! The live stream on a real Kafka: windows with rates and ids, alerts, the beat while Kafka is away.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tidewatch_schemas::{AggregateFrame, encode};
 use tidewatch_service_kit::{
     Deps, Shutdown, breaker,
+    config::assemble,
     kafka::{KafkaConfig, create_topics},
 };
 use tidewatch_store::Store;
@@ -14,8 +15,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::publish::tests::frame;
+use tower::ServiceExt;
+
+use super::{Body, Event, Window, publish::tests::frame};
 use crate::{
+    app::App,
     params::SECOND,
     routes::tests::{seed, stack::Stack},
 };
@@ -141,4 +145,27 @@ async fn windows_reach_open_pages_and_the_beat_outlives_kafka() {
     shutdown.trigger();
     let ended = tokio::time::timeout(Duration::from_secs(15), running).await.expect("drained in time");
     ended.expect("no panic").expect("no error");
+}
+
+#[tokio::test]
+async fn a_reader_that_is_too_slow_is_told_so_and_let_go() {
+    let (deps, shutdown) = (Deps::default(), Shutdown::new());
+    let config: crate::Config = assemble("visualizer", &[]).expect("settings");
+    let breakers = breaker::gauges(&deps.metrics);
+    let store = Store::new(&config.store, "visualizer", &deps.metrics, &breakers).expect("store");
+    let metrics = crate::metrics::Metrics::new(&deps.metrics);
+    let app = Arc::new(App::new(&config, store, metrics, super::events(), shutdown, || 7));
+    let request = axum::http::Request::get("/api/v1/live").body(axum::body::Body::empty()).expect("request");
+    let response = crate::routes::router(Arc::clone(&app)).oneshot(request).await.expect("an answer");
+    assert_eq!(app.metrics.live_clients().get(), 1);
+    for i in 0..=2 * super::BEHIND {
+        let window = Window { server: "a".into(), from: 0, step: 10_000, series: Vec::new() };
+        let event = Event::new(i.to_string(), "a".into(), Body::Window { window, summary: None });
+        app.events.send(Arc::new(event)).expect("somebody listens");
+    }
+    // ends, or the test would never
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("body");
+    let body = String::from_utf8(body.to_vec()).expect("text");
+    assert!(body.starts_with("event: hello\n") && body.contains("event: lagged\n"), "{body}");
+    assert_eq!(app.metrics.live_clients().get(), 0);
 }
