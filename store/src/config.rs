@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 use prometheus::IntGaugeVec;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{
+    ConnectOptions,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use tidewatch_service_kit::{Breaker, Metrics, Secret, config::duration};
 
 use crate::{Error, History, Hot};
@@ -70,11 +73,12 @@ impl Store {
     ) -> Result<Self, Error> {
         let options: PgConnectOptions = config.postgres_url.reveal().parse().map_err(Error::PostgresUrl)?;
         let statement = config.postgres_statement_timeout.as_millis().to_string();
+        // what a statement was is for the database's log; how long questions take is a metric
         let options = options.application_name(&format!("tidewatch-{service}")).options([
             ("statement_timeout", statement.as_str()),
             ("lock_timeout", "5000"),
             ("timezone", "UTC"),
-        ]);
+        ]).disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(config.postgres_connections)
             .acquire_timeout(config.postgres_connect_timeout)

@@ -1,5 +1,7 @@
 //! The tables, what is written to them and what is read of them: on a real PostgreSQL.
 
+#![expect(clippy::expect_used, reason = "a failed step ends the test")]
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -165,10 +167,12 @@ async fn the_metrics_view_is_read_by_index() {
     let mut rows: Vec<_> = series
         .iter()
         .chain(&others)
-        .flat_map(|s| (0..3_000).map(move |n| row(*s, T0 - 1_500_000 + n * 10_000, n as f64)))
+        .flat_map(|s| (0..1_500).map(move |n| row(*s, T0 - 1_500_000 + n * 10_000, n as f64)))
         .collect();
     rows.sort_by_key(|row| (row.series_id, row.ts_ms));
-    samples::copy_in(&mut conn, Tier::TenSeconds, &rows).await.expect("copy");
+    for rows in rows.chunks(10_000) {
+        samples::copy_in(&mut conn, Tier::TenSeconds, rows).await.expect("copy");
+    }
     sqlx::query("ANALYZE").execute(&mut *conn).await.expect("analyze");
     let plan: Vec<String> = sqlx::query_scalar(
         "EXPLAIN SELECT * FROM metrics WHERE server_id = $1 AND metric_name = 'g1'
@@ -296,7 +300,7 @@ async fn wrong_credentials_are_told_from_an_outage() {
     for (url, denied) in [(format!("{user}:wrong@{after}"), true), (format!("{before}@{dead}/x"), false)] {
         let config = config::assemble::<StoreConfig>(
             "store",
-            &[("postgres-url", &url), ("postgres-connect-timeout", "1s")],
+            &[("postgres-url", &url), ("postgres-connect-timeout", "5s")],
         )
         .expect("config");
         let metrics = Metrics::default();
@@ -306,6 +310,9 @@ async fn wrong_credentials_are_told_from_an_outage() {
     }
 }
 
+/// Of all cases of the property below.
+static DATABASE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
@@ -314,7 +321,6 @@ proptest! {
     fn any_labels_are_told_apart(labels in prop::collection::btree_set(
         prop::collection::btree_map("[a-z]{1,2}", "[^\\x00-\\x1f]{0,40}", 0..4), 1..6)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-        static DATABASE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
         runtime.block_on(async {
             if DATABASE.get().is_none() {
                 let db = Stack::shared().expect("stack").database().await.expect("database");

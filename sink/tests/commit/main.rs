@@ -1,5 +1,7 @@
 //! From records to rows and Redis, with everything that can go wrong in between: on a real PostgreSQL and Redis.
 
+#![expect(clippy::expect_used, reason = "a failed step ends the test")]
+
 mod faults;
 mod fixture;
 mod log;
