@@ -74,11 +74,14 @@ impl Store {
         let options: PgConnectOptions = config.postgres_url.reveal().parse().map_err(Error::PostgresUrl)?;
         let statement = config.postgres_statement_timeout.as_millis().to_string();
         // what a statement was is for the database's log; how long questions take is a metric
-        let options = options.application_name(&format!("tidewatch-{service}")).options([
-            ("statement_timeout", statement.as_str()),
-            ("lock_timeout", "5000"),
-            ("timezone", "UTC"),
-        ]).disable_statement_logging();
+        let options = options
+            .application_name(&format!("tidewatch-{service}"))
+            .options([
+                ("statement_timeout", statement.as_str()),
+                ("lock_timeout", "5000"),
+                ("timezone", "UTC"),
+            ])
+            .disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(config.postgres_connections)
             .acquire_timeout(config.postgres_connect_timeout)
