@@ -154,7 +154,7 @@ fn admin_key(state: &Path, keys_file: &Path) -> anyhow::Result<PathBuf> {
         return Ok(path);
     }
     std::fs::create_dir_all(state).with_context(|| format!("create {}", state.display()))?;
-    let key = keys::create(keys_file, "admin", Role::Admin).with_context(|| format!("add key to {}", keys_file.display()))?;
+    let key = keys::replace(keys_file, "admin", Role::Admin).with_context(|| format!("add key to {}", keys_file.display()))?;
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
