@@ -39,15 +39,14 @@ const GET: [Method; 2] = [Method::GET, Method::HEAD];
 fn right(place: Place, method: &Method) -> Result<Right, &'static str> {
     let found = match (place, method) {
         (Place::Page | Place::SignIn, m) if GET.contains(m) => Right::Nothing,
+        (Place::Session, &Method::POST) | (Place::Nowhere, _) => Right::Nothing,
         (Place::Read, m) if GET.contains(m) => Right::Read,
         (Place::Ingest, &Method::POST) => Right::Write,
-        (Place::Session, &Method::POST) => Right::Nothing,
         (Place::Session, m) if GET.contains(m) || m == Method::DELETE => Right::BeKnown,
         (Place::Page | Place::SignIn | Place::Read, _) => return Err("GET, HEAD"),
         (Place::Ingest, _) => return Err("POST"),
         (Place::Session, _) => return Err("GET, HEAD, POST, DELETE"),
         (Place::NowhereInApi, _) => Right::BeKnown,
-        (Place::Nowhere, _) => Right::Nothing,
     };
     Ok(found)
 }

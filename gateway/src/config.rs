@@ -109,8 +109,8 @@ fn positive(text: &str) -> Result<Duration, String> {
 
 fn at_least_a_minute(text: &str) -> Result<Duration, String> {
     let time = config::duration(text)?;
-    let year = Duration::from_secs(366 * 86_400);
-    if (Duration::from_secs(60)..=year).contains(&time) {
+    let year = Duration::from_hours(366 * 24);
+    if (Duration::from_mins(1)..=year).contains(&time) {
         Ok(time)
     } else {
         Err(format!("`{text}` is not between 1m and 366d"))
@@ -156,7 +156,7 @@ mod tests {
     fn defaults_are_good() {
         let config = parse(&[]).unwrap();
         assert_eq!(config.ingest_upstreams, ["127.0.0.1:8081"]);
-        assert_eq!(config.session_time, Duration::from_secs(12 * 3_600));
+        assert_eq!(config.session_time, Duration::from_hours(12));
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl FromStr for Rate {
         let (tokens, unit) = text.split_once('/').ok_or_else(wrong)?;
         let per = match unit {
             "s" => Duration::from_secs(1),
-            "m" => Duration::from_secs(60),
+            "m" => Duration::from_mins(1),
             _ => return Err(wrong()),
         };
         let tokens = tokens.parse().map_err(|_| wrong())?;
@@ -189,7 +189,7 @@ mod tests {
         clock.advance(Duration::from_millis(1));
         assert!(buckets.take(key("a")).wait.is_none());
         assert!(buckets.take(key("a")).wait.is_some());
-        clock.advance(Duration::from_secs(60));
+        clock.advance(Duration::from_mins(1));
         assert_eq!(buckets.take(key("a")).left, 4, "a bucket holds no more than its burst");
     }
 
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn rates_are_read() {
-        assert_eq!("3000/m".parse::<Rate>().unwrap().per, Duration::from_secs(60));
+        assert_eq!("3000/m".parse::<Rate>().unwrap().per, Duration::from_mins(1));
         for bad in ["", "5", "5/", "/s", "0/s", "-1/s", "5/h", "5/s/s", "1e3/s", "9999999999/s", "2000000/s"]
         {
             assert!(bad.parse::<Rate>().is_err(), "{bad}");

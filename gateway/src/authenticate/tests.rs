@@ -22,7 +22,7 @@ fn world() -> World {
     let path = folder.path().join("keys.yaml");
     let viewer = create(&path, "ines", Role::Viewer).unwrap().reveal().to_owned();
     let keys = KeyFile::load(path).unwrap().keys();
-    World { folder, viewer, keys, sessions: Sessions::new(None, Duration::from_secs(60)).unwrap() }
+    World { folder, viewer, keys, sessions: Sessions::new(None, Duration::from_mins(1)).unwrap() }
 }
 
 impl World {
@@ -146,7 +146,7 @@ fn a_bent_cookie_is_no_session() {
     let (payload, mac) = value.split_once('.').unwrap();
     let claims = String::from_utf8(URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
     let admin = URL_SAFE_NO_PAD.encode(claims.replace("viewer", "admin"));
-    let other = Sessions::new(None, Duration::from_secs(60)).unwrap();
+    let other = Sessions::new(None, Duration::from_mins(1)).unwrap();
     let mut bent = vec![
         String::new(),
         ".".into(),
@@ -201,7 +201,7 @@ fn a_revoked_key_takes_its_sessions_with_it() {
 #[test]
 fn instances_that_share_a_secret_read_each_others_cookies() {
     let secret = tidewatch_service_kit::Secret::new("0123456789abcdef0123456789abcdef");
-    let make = || Sessions::new(Some(&secret), Duration::from_secs(60)).unwrap();
+    let make = || Sessions::new(Some(&secret), Duration::from_mins(1)).unwrap();
     let (claims, value) = make().begin("ines", Role::Viewer, None, NOW);
     assert_eq!(make().verify(&value, NOW), Some(claims));
 }
@@ -234,7 +234,7 @@ proptest! {
     #[test]
     fn no_text_is_a_key_or_a_session(text in "[ -~]{0,80}") {
         let keys = KeySet::default();
-        let sessions = Sessions::new(None, Duration::from_secs(60)).unwrap();
+        let sessions = Sessions::new(None, Duration::from_mins(1)).unwrap();
         for (name, value) in [("x-api-key", text.clone()), ("cookie", format!("{COOKIE}={text}"))] {
             let mut map = HeaderMap::new();
             map.insert(name, HeaderValue::from_str(&value).unwrap());

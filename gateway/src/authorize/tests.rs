@@ -58,6 +58,7 @@ const TABLE: [(&str, &str, [u16; 8]); 37] = [
     ("GET", "/metrics", [0, 0, 0, 0, 0, 0, 0, 0]),
 ];
 
+#[expect(clippy::unnecessary_wraps, reason = "as authenticate gives it")]
 fn caller(role: Role, by_cookie: bool) -> Result<Caller, Stranger> {
     let claims = Claims { name: "x".into(), role, exp: 0, sid: "x".into(), key: None };
     let shown = if by_cookie { Shown::Session(claims) } else { Shown::Key };

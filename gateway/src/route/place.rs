@@ -80,16 +80,9 @@ fn decoded(segment: &str) -> String {
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         let digits = bytes.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.filter(|_| byte == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(code) => {
-                text.push(char::from(code));
-                at += 3;
-            }
-            None => {
-                text.push(char::from(byte));
-                at += 1;
-            }
-        }
+        let code = digits.filter(|_| byte == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        text.push(char::from(code.unwrap_or(byte)));
+        at += if code.is_some() { 3 } else { 1 };
     }
     text
 }
