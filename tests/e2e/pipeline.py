@@ -27,6 +27,16 @@ def figure(text):
     FIGURES.append(text)
 
 
+_GIVEN = set()
+
+
+def new_port():
+    """A free port that nothing else of this run was given: what was given may not be bound yet."""
+    while (port := free_ports(1)[0]) in _GIVEN:
+        pass
+    _GIVEN.add(port)
+    return port
+
 
 def clean_environment(**more):
     """Ours alone: what the caller set for another stack must not reach this one."""
@@ -39,7 +49,7 @@ class Service:
 
     def __init__(self, stack, name, *words, arguments=(), env=None):
         self.name = name
-        self.admin_port = free_ports(1)[0]
+        self.admin_port = new_port()
         self.read_to = 0
         settings = {"TIDEWATCH_ADMIN_LISTEN": f"127.0.0.1:{self.admin_port}"} | (env or {})
         self.process = stack.spawn(name, *words, *map(str, arguments), program="tidewatch", env=settings)
@@ -87,6 +97,7 @@ class Pipeline:
         self.keys = {}
         began = time.monotonic()
         self.stack = Stack()
+        _GIVEN.update(self.stack.ports)
         self.folder = self.stack.directory
         try:
             self.stack.start(180)
@@ -107,8 +118,7 @@ class Pipeline:
         self.keys_file = self.folder / "keys.yaml"
         for role in ("admin", "writer", "viewer"):
             self.keys[role] = self.make_key(role, role)
-        names = ("ingest", "visualizer", "gateway")
-        ports = {name: f"127.0.0.1:{port}" for name, port in zip(names, free_ports(3))}
+        ports = {name: f"127.0.0.1:{new_port()}" for name in ("ingest", "visualizer", "gateway")}
         self.url = f"http://{ports['gateway']}"
         arguments = {name: [f"--{name}-listen", address] for name, address in ports.items()}
         arguments["ingest"] += ["--collect", "false"]
@@ -151,7 +161,7 @@ class Pipeline:
 
     def sql(self, query, *values):
         with psycopg.connect(self.stack.postgres_url) as connection:
-            return connection.execute(query, values).fetchall()
+            return connection.execute(query, values or None).fetchall()
 
     def call(self, method, path, role="admin", **more):
         """One HTTP call through the gateway, in a connection of its own."""

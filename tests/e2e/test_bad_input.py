@@ -69,15 +69,15 @@ def test_a_bad_object_is_told_and_the_good_rest_counted(shared, case):
     assert [e["code"] for e in alone["errors"]] == [reason]
 
 
-def test_numbers_beyond_64_bits_are_not_numbers(shared):
-    for number in ("1e999", "-1e999"):
+def test_nan_and_infinity_are_not_numbers(shared):
+    for number in ("1e999", "-1e999", "NaN", "-Infinity"):
         body = '{"server": "door-inf", "metrics": {"a": %s, "door.good": 1}}' % number
         answer = shared.call("POST", "/api/v1/ingest", "writer", data=body)
         assert answer.status_code == 202 and [e["code"] for e in answer.json()["errors"]] == ["not_a_number"]
 
 
 def test_a_body_that_is_no_json_or_too_large(shared):
-    for body in (b"", b"{", b'{"server": "a", "metrics": {"a": NaN}}', b"\xff\xfe", b"[" * 100_000, b'"text"'):
+    for body in (b"", b"{", b'{"server": "a"} {', b"\xff\xfe", b"[" * 100_000, b'"text"'):
         is_problem(shared.call("POST", "/api/v1/ingest", "writer", data=body), 400, "bad_json")
     large = b'{"server": "a", "metrics": {"a": 1}, "pad": "%s"}' % (b"x" * (5 << 20))
     try:
@@ -89,7 +89,7 @@ def test_a_body_that_is_no_json_or_too_large(shared):
 
 
 def test_the_good_rest_at_the_door_is_in_postgresql(shared):
-    wanted = {f"door-{case}": 2 for case in BAD_OBJECTS} | {"door-inf": 2}
+    wanted = {f"door-{case}": 2 for case in BAD_OBJECTS} | {"door-inf": 4}
 
     def counts():
         rows = shared.sql(

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 import requests
 
-from pipeline import Service, clean_environment, figure
-from stack import REPO, free_ports, wait_until
+from pipeline import Service, clean_environment, figure, new_port
+from stack import REPO, wait_until
 
 WEB = REPO / "visualizer/web"
 HERE = REPO / "tests/e2e"
@@ -108,7 +108,7 @@ def whole(shared):
     started = []
 
     def start():
-        listen = f"127.0.0.1:{free_ports(1)[0]}"
+        listen = f"127.0.0.1:{new_port()}"
         started.append(Service(shared.stack, "up", "up", "--listen", listen, env=environment))
         return started[0]
 
