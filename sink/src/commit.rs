@@ -71,7 +71,7 @@ pub struct Committer<D> {
     pub metrics: SinkMetrics,
     pub health: Component,
     pub shutdown: Shutdown,
-    /// Whether PostgreSQL, Kafka's dead letters or Redis were away at the last look: said once.
+    /// Whether PostgreSQL, Kafka's dead letters or Redis were away at the last look: each is said once.
     away: Away,
     generation: u64,
 }
@@ -80,11 +80,14 @@ pub struct Committer<D> {
 struct Away {
     postgresql: bool,
     dead_letters: bool,
-    redis: bool,
+    /// Refreshes that failed in a row.
+    redis: u32,
 }
 
 /// How long a batch in hand may still take after the wish to stop.
 const LAST_TRIES: u32 = 3;
+/// Failed refreshes of Redis in a row that are worth a word.
+const FAILURES_TOLD: u32 = 2;
 /// Dead letters on their way at once.
 const LETTERS_AT_ONCE: usize = 500;
 
@@ -336,13 +339,18 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
         self.redis_is(result.err().map(|error| error.to_string()).as_deref());
     }
 
+    /// Said once it lasts: a single refresh that came too late costs some answers their source and nobody anything.
     fn redis_is(&mut self, error: Option<&str>) {
-        match (error, self.away.redis) {
-            (Some(error), false) => tracing::warn!(error, "refresh redis; answers come from postgresql"),
-            (None, true) => tracing::info!("redis is refreshed again"),
-            _ => {}
+        let Some(error) = error else {
+            if std::mem::take(&mut self.away.redis) >= FAILURES_TOLD {
+                tracing::info!("redis is refreshed again");
+            }
+            return;
+        };
+        self.away.redis = self.away.redis.saturating_add(1);
+        if self.away.redis == FAILURES_TOLD {
+            tracing::warn!(error, "refresh redis; answers come from postgresql");
         }
-        self.away.redis = error.is_some();
     }
 }
 

@@ -99,8 +99,11 @@ impl Poller {
         let batch_rows = self.config.sink_batch_rows as usize;
         while !self.shutdown.is_triggered() {
             let polled = group.poll(POLL)?;
-            for change in polled.changes {
-                self.change(&mut reading, &change);
+            for change in &polled.changes {
+                self.change(&mut reading, change);
+            }
+            if let Some(GroupChange::Revoked(_)) = polled.changes.last() {
+                self.let_go(&mut reading);
             }
             if let Some(message) = polled.message {
                 reading.take(&message);
@@ -165,6 +168,16 @@ impl Poller {
                 self.metrics.record_partitions(0);
             }
         }
+    }
+
+    /// Without partitions nothing is to be written any more: what is in hand belongs to somebody else.
+    fn let_go(&self, reading: &mut Reading) {
+        reading.generation = self.runtime.block_on(async {
+            let mut owned = self.owned.lock().await;
+            owned.generation += 1;
+            owned.positions.clear();
+            owned.generation
+        });
     }
 
     /// Gives the batch to the committer, or pauses while it has enough to do.

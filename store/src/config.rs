@@ -85,6 +85,7 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(config.postgres_connections)
             .acquire_timeout(config.postgres_connect_timeout)
+            .acquire_slow_threshold(Duration::from_hours(1))
             .connect_lazy_with(options);
         let breaker = |peer| Breaker::new(breakers, service, peer, FAILURES, LONGEST_PAUSE);
         // the server ends a statement in time; this one is for a server that does not answer at all

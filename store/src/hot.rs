@@ -94,10 +94,11 @@ impl Hot {
         calls: IntCounterVec,
     ) -> Result<Self, Error> {
         let client = redis::Client::open(url).map_err(Error::RedisUrl)?;
-        // one try for each call: the breaker decides how often
+        // one try for each call: the breaker decides how often, and each call has a time limit of its own
+        let patience = timeout.max(Duration::from_secs(1));
         let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(timeout))
-            .set_response_timeout(Some(timeout))
+            .set_connection_timeout(Some(patience))
+            .set_response_timeout(Some(patience))
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(10));
         let connection = ConnectionManager::new_lazy_with_config(client, config).map_err(Error::RedisUrl)?;
