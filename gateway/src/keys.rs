@@ -81,6 +81,11 @@ pub fn hash(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 
+/// The same in hex, as key files and `--sign-in-code-sha256` have it.
+pub fn hash_hex(text: &str) -> String {
+    hex(&hash(text))
+}
+
 /// The role that a well-formed key claims; `None` for everything that no `generate` ever made.
 fn claimed_role(key: &str) -> Option<Role> {
     let role = Role::ALL.into_iter().find(|role| key.starts_with(role.prefix()))?;

@@ -71,16 +71,26 @@ async fn kafka(config: KafkaConfig, partitions: i32) -> Vec<Finding> {
     let states = match tokio::task::spawn_blocking(move || check_topics(&config, &asked)).await {
         Ok(Ok(states)) => states,
         Ok(Err(error)) => {
-            return vec![Bad(format!("Kafka at {brokers} does not answer ({error}). Is it running, and is the address right?"))];
+            return vec![Bad(format!(
+                "Kafka at {brokers} does not answer ({error}). Is it running, and is the address right?"
+            ))];
         }
         Err(error) => return vec![Bad(format!("Kafka could not be asked: {error}"))],
     };
     let mut findings = vec![Good(format!("Kafka at {brokers} answers"))];
-    let missing: Vec<_> = specs.iter().zip(&states).filter(|(_, s)| **s == TopicState::Missing).map(|(t, _)| t.name.as_str()).collect();
+    let missing: Vec<_> = specs
+        .iter()
+        .zip(&states)
+        .filter(|(_, s)| **s == TopicState::Missing)
+        .map(|(t, _)| t.name.as_str())
+        .collect();
     if missing.is_empty() {
         findings.push(Good(format!("all {} topics exist", specs.len())));
     } else {
-        findings.push(Bad(format!("topics are missing: {}. `tidewatch topics create` makes them", missing.join(", "))));
+        findings.push(Bad(format!(
+            "topics are missing: {}. `tidewatch topics create` makes them",
+            missing.join(", ")
+        )));
     }
     let counts: Vec<(i32, &str)> = specs
         .iter()
@@ -106,17 +116,26 @@ async fn store(config: &StoreConfig) -> Vec<Finding> {
         Err(error) => return vec![Bad(format!("the store's settings are wrong: {error}"))],
     };
     let mut findings = Vec::new();
-    match sqlx::query("SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('server_version')").fetch_one(store.history.pool()).await {
+    match sqlx::query(
+        "SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('server_version')",
+    )
+    .fetch_one(store.history.pool())
+    .await
+    {
         Ok(row) => {
             let (time, version): (f64, String) = (row.get(0), row.get(1));
             findings.push(Good(format!("PostgreSQL {version} answers")));
             findings.push(clock(chrono::Utc::now().timestamp_millis() as f64 / 1_000.0 - time));
             findings.push(match store.history.ping().await {
                 Ok(()) => Good("PostgreSQL has our tables".into()),
-                Err(error) => Bad(format!("PostgreSQL lacks our tables ({error}). The sink makes them when it starts")),
+                Err(error) => {
+                    Bad(format!("PostgreSQL lacks our tables ({error}). The sink makes them when it starts"))
+                }
             });
         }
-        Err(error) => findings.push(Bad(format!("PostgreSQL does not answer ({error}). Is it running, and is --postgres-url right?"))),
+        Err(error) => findings.push(Bad(format!(
+            "PostgreSQL does not answer ({error}). Is it running, and is --postgres-url right?"
+        ))),
     }
     findings.extend(redis(config).await);
     findings
@@ -131,14 +150,25 @@ async fn redis(config: &StoreConfig) -> Vec<Finding> {
     let info = match tokio::time::timeout(Duration::from_secs(3), ask).await {
         Ok(Ok(info)) => info,
         Ok(Err(error)) => {
-            return vec![Warning(format!("Redis does not answer ({error}). Answers are the same without it, only slower"))];
+            return vec![Warning(format!(
+                "Redis does not answer ({error}). Answers are the same without it, only slower"
+            ))];
         }
-        Err(_) => return vec![Warning("Redis takes longer than 3 s. Answers are the same without it, only slower".into())],
+        Err(_) => {
+            return vec![Warning(
+                "Redis takes longer than 3 s. Answers are the same without it, only slower".into(),
+            )];
+        }
     };
-    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
-    let mut findings = vec![Good(format!("Redis {} answers", field("redis_version").unwrap_or("of unknown version")))];
+    let field =
+        |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+    let mut findings =
+        vec![Good(format!("Redis {} answers", field("redis_version").unwrap_or("of unknown version")))];
     if field("maxmemory") == Some("0") {
-        findings.push(Warning("Redis has no maxmemory: it may grow until the machine is full. Set maxmemory and a policy".into()));
+        findings.push(Warning(
+            "Redis has no maxmemory: it may grow until the machine is full. Set maxmemory and a policy"
+                .into(),
+        ));
     }
     findings
 }
@@ -146,7 +176,9 @@ async fn redis(config: &StoreConfig) -> Vec<Finding> {
 fn clock(ahead: f64) -> Finding {
     let text = format!("this machine's clock and PostgreSQL's differ by {:.1} s", ahead.abs());
     match ahead.abs() {
-        d if d >= CLOCK_BAD => Bad(format!("{text}: samples more than 30 s ahead are refused. Run an NTP client")),
+        d if d >= CLOCK_BAD => {
+            Bad(format!("{text}: samples more than 30 s ahead are refused. Run an NTP client"))
+        }
         d if d >= CLOCK_WARNING => Warning(format!("{text}. Run an NTP client")),
         _ => Good(text),
     }

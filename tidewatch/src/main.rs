@@ -66,7 +66,11 @@ macro_rules! service {
 /// In the order a sample meets them.
 const SERVICES: [Service; 6] = [
     service!("ingest", "Run the data collector: collect, receive, publish", tidewatch_ingest),
-    service!("stream-processor", "Run the processor: metrics.raw into windows, exactly once", tidewatch_stream_processor),
+    service!(
+        "stream-processor",
+        "Run the processor: metrics.raw into windows, exactly once",
+        tidewatch_stream_processor
+    ),
     service!("analyzer", "Run the analyzer: windows into anomalies and alerts", tidewatch_analyzer),
     service!("sink", "Run the sink: history to PostgreSQL, hot answers to Redis", tidewatch_sink),
     service!("visualizer", "Run the query API, the live stream and the pages", tidewatch_visualizer),
@@ -77,7 +81,8 @@ fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     // a service parses its own settings: file, environment and flags, with exit code 64 when they are bad
     if let Some(service) = args.first().and_then(|name| SERVICES.iter().find(|s| *name == *s.name)) {
-        let command = Command::new(service.name).about(service.about).bin_name(format!("tidewatch {}", service.name));
+        let command =
+            Command::new(service.name).about(service.about).bin_name(format!("tidewatch {}", service.name));
         return (service.main)(command, args[1..].to_vec());
     }
     let matches = match whole_command().try_get_matches() {
@@ -98,7 +103,8 @@ fn whole_command() -> Command {
 
 fn run(tool: Tool) -> ExitCode {
     let level = if matches!(tool, Tool::Up(_)) { "info" } else { "warn" };
-    let format = if matches!(tool, Tool::Up(_)) { telemetry::LogFormat::Json } else { telemetry::LogFormat::Text };
+    let format =
+        if matches!(tool, Tool::Up(_)) { telemetry::LogFormat::Json } else { telemetry::LogFormat::Text };
     telemetry::init(format, &std::env::var("RUST_LOG").unwrap_or_else(|_| level.into()));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -112,7 +118,7 @@ fn run(tool: Tool) -> ExitCode {
         }
         Tool::Topics(command) => runtime.block_on(topics::run(command)),
         Tool::Doctor(args) => runtime.block_on(doctor::run(args)),
-        Tool::Simulate(args) => simulate::run(args),
+        Tool::Simulate(args) => simulate::run(&args),
         Tool::Alerts(alerts::AlertsCommand::Tail(args)) => alerts::tail(&args),
         Tool::Keys(command) => keys::run(command),
         Tool::Completions { shell } => {

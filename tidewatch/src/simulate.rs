@@ -73,7 +73,7 @@ impl ProducerContext for Deliveries {
 }
 
 #[expect(clippy::print_stdout, reason = "the result is for the person who ran it")]
-pub(crate) fn run(args: SimulateArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
     if args.interval.is_zero() {
         bail!("--interval has to be longer than 0");
     }
@@ -122,13 +122,20 @@ pub(crate) fn run(args: SimulateArgs) -> anyhow::Result<()> {
 }
 
 /// A full queue is waited for.
-fn send(producer: &ThreadedProducer<Deliveries>, topic: &str, key: &str, payload: &[u8]) -> anyhow::Result<()> {
+fn send(
+    producer: &ThreadedProducer<Deliveries>,
+    topic: &str,
+    key: &str,
+    payload: &[u8],
+) -> anyhow::Result<()> {
     let mut record = BaseRecord::to(topic).key(key).payload(payload);
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         match producer.send(record) {
             Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if Instant::now() < deadline => {
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
+                if Instant::now() < deadline =>
+            {
                 record = back;
                 std::thread::sleep(Duration::from_millis(10));
             }

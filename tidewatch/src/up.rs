@@ -17,7 +17,6 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
-use sha2::{Digest, Sha256};
 use tidewatch_gateway::keys::{self, Role};
 use tidewatch_service_kit::{
     Deps, Shutdown, admin, breaker,
@@ -117,7 +116,9 @@ impl Listeners {
 /// Topics and tables; both are waited for.
 async fn prepare(args: &UpArgs) -> anyhow::Result<()> {
     let specs = args.kafka.topics().all(args.partitions);
-    let made = patiently(args.wait, "kafka", async || create_topics(&args.kafka, &specs, args.replication).await).await?;
+    let made =
+        patiently(args.wait, "kafka", async || create_topics(&args.kafka, &specs, args.replication).await)
+            .await?;
     if !made.is_empty() {
         tracing::info!(topics = made.len(), "topics created");
     }
@@ -154,7 +155,8 @@ fn admin_key(state: &Path, keys_file: &Path) -> anyhow::Result<PathBuf> {
         return Ok(path);
     }
     std::fs::create_dir_all(state).with_context(|| format!("create {}", state.display()))?;
-    let key = keys::replace(keys_file, "admin", Role::Admin).with_context(|| format!("add key to {}", keys_file.display()))?;
+    let key = keys::replace(keys_file, "admin", Role::Admin)
+        .with_context(|| format!("add key to {}", keys_file.display()))?;
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -172,7 +174,7 @@ async fn serve(args: &UpArgs, listeners: Listeners, shutdown: &Shutdown) -> anyh
     let keys_file = args.state.join("keys.yaml");
     let admin_key = admin_key(&args.state, &keys_file)?;
     let code = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
-    let code_hash: String = Sha256::digest(code.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
+    let code_hash = keys::hash_hex(&code);
     let address = listeners.gateway.local_addr()?;
     let admin_address = listeners.admin.local_addr()?;
 
@@ -253,7 +255,8 @@ fn start(
     let processor = assemble::<tidewatch_stream_processor::Config>("stream-processor", &[brokers, prefix])?;
     let analyzer = assemble::<tidewatch_analyzer::Config>("analyzer", &[brokers, prefix])?;
     let sink = assemble::<tidewatch_sink::Config>("sink", &[brokers, prefix, postgres, redis])?;
-    let visualizer = assemble::<tidewatch_visualizer::Config>("visualizer", &[brokers, prefix, postgres, redis])?;
+    let visualizer =
+        assemble::<tidewatch_visualizer::Config>("visualizer", &[brokers, prefix, postgres, redis])?;
     let gateway = assemble::<tidewatch_gateway::Config>(
         "gateway",
         &[

@@ -17,8 +17,6 @@ const DAY_SECONDS: f64 = 86_400.0;
 pub(crate) struct Fleet {
     pub(crate) seed: u64,
     pub(crate) servers: usize,
-    /// At least so many series a server: application gauges fill up what the host does not have.
-    pub(crate) series: usize,
     pub(crate) incidents: Vec<Incident>,
     layout: Vec<Series>,
 }
@@ -49,8 +47,9 @@ struct Load {
 }
 
 impl Fleet {
+    /// With at least `series` a server: application gauges fill up what the host does not have.
     pub(crate) fn new(seed: u64, servers: usize, series: usize, incidents: Vec<Incident>) -> Self {
-        let mut fleet = Self { seed, servers, series, incidents, layout: layout() };
+        let mut fleet = Self { seed, servers, incidents, layout: layout() };
         for extra in fleet.layout.len()..series {
             fleet.layout.push(Series::gauge("app_queue_depth", "").with("queue", format!("q{extra:05}")));
         }
@@ -68,7 +67,13 @@ impl Fleet {
     }
 
     /// The frame of a server at a time, `since_start` seconds into the run; `None` while an incident silences it.
-    pub(crate) fn frame(&self, server: usize, at_ms: i64, since_start: f64, sequence: i64) -> Option<MetricFrame> {
+    pub(crate) fn frame(
+        &self,
+        server: usize,
+        at_ms: i64,
+        since_start: f64,
+        sequence: i64,
+    ) -> Option<MetricFrame> {
         let name = Self::name(server);
         let active = |kind| self.incidents.iter().any(|i| i.kind == kind && i.hits(&name, since_start));
         if active(Kind::Silence) {
@@ -189,7 +194,8 @@ fn layout() -> Vec<Series> {
         layout.push(series.with("device", "eth0"));
     }
     layout.extend(
-        ["cpu", "io", "memory"].map(|name| Series::counter(format!("node_pressure_{name}_waiting_seconds_total"), "seconds")),
+        ["cpu", "io", "memory"]
+            .map(|name| Series::counter(format!("node_pressure_{name}_waiting_seconds_total"), "seconds")),
     );
     layout.extend(["node_procs_running", "node_procs_blocked"].map(|name| Series::gauge(name, "")));
     layout.push(Series::gauge("node_boot_time_seconds", "seconds"));
@@ -207,7 +213,12 @@ mod tests {
     use super::*;
 
     fn fleet(seed: u64) -> Fleet {
-        Fleet::new(seed, 3, 60, vec!["cpu-spike:sim-0002:10s:5s".parse().unwrap(), "silence:sim-0003:0s:2s".parse().unwrap()])
+        Fleet::new(
+            seed,
+            3,
+            60,
+            vec!["cpu-spike:sim-0002:10s:5s".parse().unwrap(), "silence:sim-0003:0s:2s".parse().unwrap()],
+        )
     }
 
     const AT: i64 = 1_795_000_000_000;

@@ -44,13 +44,20 @@ impl FromStr for Incident {
     fn from_str(text: &str) -> Result<Self, String> {
         let parts: Vec<_> = text.split(':').collect();
         let [kind, server, start, length] = parts[..] else {
-            return Err(format!("`{text}` is not KIND:SERVER:START:LENGTH, for example cpu-spike:sim-0003:60s:30s"));
+            return Err(format!(
+                "`{text}` is not KIND:SERVER:START:LENGTH, for example cpu-spike:sim-0003:60s:30s"
+            ));
         };
         let Some((_, kind)) = KINDS.iter().find(|(name, _)| *name == kind) else {
             let names: Vec<_> = KINDS.iter().map(|(name, _)| *name).collect();
             return Err(format!("`{kind}` is none of {}", names.join(", ")));
         };
-        Ok(Self { kind: *kind, server: server.to_owned(), start: duration(start)?, length: duration(length)? })
+        Ok(Self {
+            kind: *kind,
+            server: server.to_owned(),
+            start: duration(start)?,
+            length: duration(length)?,
+        })
     }
 }
 
