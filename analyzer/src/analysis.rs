@@ -70,7 +70,7 @@ pub struct Analysis {
     rules: Arc<RuleSet>,
     servers: BTreeMap<String, Server>,
     live: bool,
-    /// Since when the partition's end has been seen without a break.
+    /// Since when the records of this partition's servers are known without a break.
     seen_since: Option<i64>,
     last_tick: Option<i64>,
 }
@@ -126,14 +126,14 @@ impl Analysis {
         self.servers.entry(name.to_owned()).or_insert_with(|| Server::new(&self.rules, name))
     }
 
-    /// Takes one record of `metrics.10s`.
-    pub fn step(&mut self, frame: &AggregateFrame, out: &mut Vec<Output>) -> Taken {
+    /// Takes one record of `metrics.10s`; `stamp` is the record's own time, not the window's.
+    pub fn step(&mut self, frame: &AggregateFrame, stamp: i64, out: &mut Vec<Output>) -> Taken {
         if frame.kind == AggregateKind::Delta {
             return Taken::Ignored;
         }
         let said = out.len();
         let rules = Arc::clone(&self.rules);
-        let taken = self.server(&frame.server).step(&rules, frame, out);
+        let taken = self.server(&frame.server).step(&rules, frame, stamp, out);
         if !self.live {
             out.truncate(said);
         }
@@ -146,16 +146,16 @@ impl Analysis {
         self.servers.iter().any(|(name, server)| server.is_silence_due(&self.rules, name, since, now))
     }
 
-    /// Once a second, with the wall clock.
-    pub fn tick(&mut self, now: i64, sight: Sight, out: &mut Vec<Output>) {
+    /// Once a second, with the wall clock. `flow_since`: since when records have come without a break, of whichever
+    /// server, as their stamps say; what we missed of that time ourselves was read later and is no gap in what we know.
+    pub fn tick(&mut self, now: i64, sight: Sight, flow_since: Option<i64>, out: &mut Vec<Output>) {
         let looked_away = self.last_tick.replace(now).is_none_or(|last| (now - last).abs() > LOOKED_AWAY_MS);
-        self.servers.values_mut().for_each(|server| server.listen(now));
         if !self.live || sight == Sight::Blind {
             self.seen_since = None;
             return;
         }
         if looked_away || self.seen_since.is_none() {
-            self.seen_since = Some(now);
+            self.seen_since = Some(flow_since.map_or(now, |since| since.min(now)));
         }
         let Some(since) = self.seen_since.filter(|_| sight == Sight::Clear) else { return };
         for (name, server) in &mut self.servers {

@@ -3,6 +3,7 @@
 //! A session is one membership with one producer. After any error both are dropped and a new session restores: models by
 //! a silent replay, open alerts from the alert topic, the rest from the committed offset. Nothing is kept across sessions.
 
+mod flow;
 mod partition;
 mod restore;
 
@@ -12,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use flow::Flow;
 use partition::Partition;
 use rdkafka::{Message, consumer::Consumer, message::BorrowedMessage};
 use tidewatch_service_kit::{
@@ -87,7 +89,8 @@ fn session(setup: &Setup<'_>, component: &Component, shutdown: &Shutdown) -> Res
     let group = Group::join_as(kafka, &kafka.group(STAGE), &instance, &[&topic], starter)
         .map_err(SessionError::kafka("join group"))?;
     component.waiting("an assignment of partitions");
-    let mut session = Session { setup, topic, partitions: BTreeMap::new(), sees_kafka: true };
+    let mut session =
+        Session { setup, topic, partitions: BTreeMap::new(), sees_kafka: true, flow: Flow::default() };
     let (mut committed, mut ticked, mut looked) = (Instant::now(), Instant::now(), Instant::now());
     loop {
         let polled = group.poll(POLL).map_err(SessionError::kafka("poll"))?;
@@ -124,6 +127,7 @@ struct Session<'a> {
     topic: String,
     partitions: BTreeMap<i32, Partition>,
     sees_kafka: bool,
+    flow: Flow,
 }
 
 impl Session<'_> {
@@ -169,6 +173,9 @@ impl Session<'_> {
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>) {
+        if let Some(stamp) = message.timestamp().to_millis() {
+            self.flow.beat(stamp);
+        }
         if let Some(partition) = self.partitions.get_mut(&message.partition()) {
             partition.take(message, now_ms(), self.setup.metrics);
         }
@@ -186,6 +193,7 @@ impl Session<'_> {
 
     fn tick(&mut self, group: &Group) {
         let positions = group.consumer().position().ok();
+        let flow_since = self.flow.since(now_ms());
         for (&number, partition) in &mut self.partitions {
             let position = positions
                 .as_ref()
@@ -205,7 +213,7 @@ impl Session<'_> {
                     Err(_) => Sight::Blind,
                 };
             }
-            partition.tick(now, sight);
+            partition.tick(now, sight, flow_since);
         }
     }
 

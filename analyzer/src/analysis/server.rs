@@ -11,7 +11,7 @@ use super::{Open, Output, Sizes, Taken, is_silence};
 use crate::{
     detect::{Figures, Judgement, Loud, Surprise, Together, Verdict, together::LOUDER},
     incident::{self, Odd, Over, Window, fingerprint},
-    rules::{Hold, LEARNED, Of, Pace, Rule, RuleSet, Transition},
+    rules::{Condition, Hold, LEARNED, Of, Pace, Rule, RuleSet, Transition},
 };
 
 /// The learned alert resolves after so many quiet windows.
@@ -36,8 +36,7 @@ pub(super) struct Watched {
 #[derive(Debug)]
 pub(super) struct Server {
     last: Option<Window>,
-    /// Whether a window came since the last tick, and at which tick one last had.
-    fresh: bool,
+    /// The stamp of its last record, whatever time the window in it is of.
     heard_at: i64,
     series: Vec<Watched>,
     index: HashTable<u32>,
@@ -60,7 +59,6 @@ impl Server {
         let silence = (0_u16..).zip(&rules.rules).filter(|(_, rule)| wanted(rule)).map(|(i, _)| i).collect();
         Self {
             last: None,
-            fresh: false,
             heard_at: i64::MIN / 2,
             series: Vec::new(),
             index: HashTable::new(),
@@ -90,13 +88,19 @@ impl Server {
         self.learned = if said.is_none() { Hold::Idle } else { self.learned.reconcile(said) };
     }
 
-    pub(super) fn step(&mut self, rules: &RuleSet, frame: &AggregateFrame, out: &mut Vec<Output>) -> Taken {
+    pub(super) fn step(
+        &mut self,
+        rules: &RuleSet,
+        frame: &AggregateFrame,
+        stamp: i64,
+        out: &mut Vec<Output>,
+    ) -> Taken {
         let window = Window { start: frame.window_start, end: frame.window_end() };
         if self.last.is_some_and(|last| window.start <= last.start) {
             return Taken::Ignored;
         }
         self.last = Some(window);
-        self.fresh = true;
+        self.heard_at = self.heard_at.max(stamp);
         self.heard(rules, frame, window, out);
         self.place(rules, frame, window);
         let seconds = window.start as f64 / 1_000.0;
@@ -289,7 +293,7 @@ impl Server {
     fn silent_since(&self, rule: &Rule, since: i64, now: i64) -> Option<i64> {
         let end = self.last?.end;
         let silent = now - end.max(since) >= rule.hold_ms;
-        let unheard = !self.fresh && now - self.heard_at >= rule.hold_ms * 2 / 3;
+        let unheard = now - self.heard_at >= rule.hold_ms * 2 / 3;
         (silent && unheard).then_some(end)
     }
 
@@ -302,13 +306,6 @@ impl Server {
 
     pub(super) fn is_silence_due(&self, rules: &RuleSet, name: &str, since: i64, now: i64) -> bool {
         !self.silences(rules, name, since, now).is_empty()
-    }
-
-    /// Notes at each tick, whatever is seen, whether something came.
-    pub(super) fn listen(&mut self, now: i64) {
-        if std::mem::take(&mut self.fresh) {
-            self.heard_at = now;
-        }
     }
 
     pub(super) fn tick(&mut self, rules: &RuleSet, name: &str, since: i64, now: i64, out: &mut Vec<Output>) {
@@ -365,7 +362,8 @@ fn watch(
     let series = &watched.series;
     for (rule, hold) in &mut watched.rules {
         let rule = &rules.rules[usize::from(*rule)];
-        let Some(threshold) = rule.threshold_for(server, series) else { continue };
+        // which rules are about this series was decided when it was first seen
+        let Condition::Threshold(threshold) = &rule.condition else { continue };
         let value = match threshold.of {
             Some(Of::Avg) => Some(figures.avg),
             Some(Of::Max) => Some(figures.max),

@@ -87,7 +87,7 @@ fn brief(outputs: &[Output]) -> Vec<(String, &'static str, i64, Option<i64>)> {
 fn feed(analysis: &mut Analysis, frames: impl IntoIterator<Item = AggregateFrame>) -> Vec<Output> {
     let mut out = Vec::new();
     for frame in frames {
-        analysis.step(&frame, &mut out);
+        analysis.step(&frame, frame.window_start + WINDOW, &mut out);
     }
     out
 }
@@ -126,7 +126,7 @@ fn each_series_has_its_own_alert_and_they_share_an_incident() {
 }
 
 /// Quiet days, then `spike` windows in which four series stick out.
-fn spiky(window: i64, spike: std::ops::Range<i64>) -> AggregateFrame {
+pub(super) fn spiky(window: i64, spike: std::ops::Range<i64>) -> AggregateFrame {
     let noise = |k: i64| ((window * 7_919 + k * 104_729) % 101) as f64 / 50.0;
     let beyond = if spike.contains(&window) { 60.0 } else { 0.0 };
     let names = ["cpu_percent", "load", "network_bytes", "disk_percent"];
@@ -144,6 +144,7 @@ fn a_spike_is_learned_said_once_and_resolved_once() {
     assert_eq!((said[1].1, said[1].2), ("resolved", 350));
     let ended = said[1].3.unwrap();
     assert!((354..360).contains(&ended), "{ended}");
+    assert_eq!(alerts(&out)[1].updated_at, T0 + (ended + 6) * WINDOW, "after six quiet windows");
     let odd: Vec<_> = out.iter().filter(|output| matches!(output, Output::Anomaly(_))).collect();
     assert!(odd.len() >= 4, "each series is odd for itself");
     let first = alerts(&out)[0];
@@ -187,7 +188,8 @@ fn copies_deltas_and_older_windows_change_nothing() {
             sum: vec![1e9; 4],
             ..window.clone()
         };
-        [window.clone(), window.clone(), delta, older]
+        // a delta may come before the final of its window: it must not be taken for it
+        [delta.clone(), window.clone(), window.clone(), delta, older]
     });
     assert_eq!(feed(&mut live(RULES), noisy), plain);
 }

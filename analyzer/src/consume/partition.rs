@@ -77,7 +77,7 @@ impl Partition {
         self.stamp = self.stamp.max(stamp);
         let live = self.is_live();
         match read(message.payload().unwrap_or_default()) {
-            Ok(frame) => match self.analysis.step(&frame, &mut self.outputs) {
+            Ok(frame) => match self.analysis.step(&frame, stamp, &mut self.outputs) {
                 Taken::Judged(values) if live => metrics.record_judged(values, now - stamp),
                 Taken::Judged(_) => metrics.record_replayed(now - stamp),
                 Taken::Ignored if live => metrics.record_ignored(),
@@ -101,8 +101,8 @@ impl Partition {
         self.analysis.is_silence_due(now)
     }
 
-    pub(super) fn tick(&mut self, now: i64, sight: Sight) {
-        self.analysis.tick(now, sight, &mut self.outputs);
+    pub(super) fn tick(&mut self, now: i64, sight: Sight, flow_since: Option<i64>) {
+        self.analysis.tick(now, sight, flow_since, &mut self.outputs);
     }
 
     pub(super) fn pending(&self) -> usize {

@@ -12,6 +12,9 @@ use super::{Condition, LEARNED, LabelMatcher, Matcher, Of, Rule, RuleError, Rule
 /// The least time after which a server counts as silent: a window needs some seconds to get here.
 const LEAST_SILENCE_MS: i64 = 30_000;
 
+/// A series keeps the number of each rule about it in 16 bits.
+const MOST_RULES: usize = 10_000;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -58,6 +61,9 @@ pub fn parse(text: &str, path: &Path) -> Result<RuleSet, RuleError> {
         let line = error.location().map_or(1, |at| at.line());
         complain((line.max(1), one_line(&error.to_string())))
     })?;
+    if let Some(first) = file.rules.get(MOST_RULES) {
+        return Err(complain((first.defined.line(), format!("more than {MOST_RULES} rules"))));
+    }
     let mut rules = Vec::with_capacity(file.rules.len());
     let mut names = BTreeSet::new();
     for raw in file.rules {

@@ -121,3 +121,37 @@ fn every_alert_fires_once_and_resolves_at_most_once() {
         assert!(seen.len() > 10);
     }
 }
+
+/// All that the successor replays lies between the two levels: only the alert topic knows that the alert is open.
+#[test]
+fn an_alert_that_the_replay_cannot_see_goes_on_and_resolves() {
+    let frames = |windows: std::ops::Range<i64>, value| windows.map(move |w| frame("a", w, &[cpu(value)]));
+    let said = feed(&mut live(RULES), frames(0..5, 95.0).chain(frames(5..40, 85.0)));
+    let mut log = Said::default();
+    add_all(&mut log, &alerts(&said));
+    let mut successor = Analysis::new(rules(RULES));
+    assert_eq!(feed(&mut successor, frames(20..40, 85.0)), []);
+    successor.go_live(log);
+    assert_eq!(alerts(&feed(&mut successor, frames(40..45, 85.0))), Vec::<&Alert>::new());
+    let out = feed(&mut successor, frames(45..50, 70.0));
+    let over = alerts(&out);
+    assert_eq!((over.len(), over[0].status), (1, AlertStatus::Resolved));
+    assert_eq!((&over[0].alert_id, over[0].ends_at), (&alerts(&said)[0].alert_id, Some(T0 + 45 * WINDOW)));
+}
+
+/// The same for the detector: too little is replayed for it to say anything, but what was said is ended.
+#[test]
+fn a_learned_alert_that_the_replay_cannot_see_resolves() {
+    let log: Vec<_> = (0..420).map(|w| spiky(w, 350..354)).collect();
+    let said = feed(&mut live(RULES), log[..352].iter().cloned());
+    assert_eq!(alerts(&said).len(), 1);
+    let mut open = Said::default();
+    add_all(&mut open, &alerts(&said));
+    let mut successor = Analysis::new(rules(RULES));
+    feed(&mut successor, log[330..352].iter().cloned());
+    successor.go_live(open);
+    let out = feed(&mut successor, log[352..].iter().cloned());
+    let over = alerts(&out);
+    assert_eq!((over.len(), over[0].status), (1, AlertStatus::Resolved));
+    assert_eq!(over[0].alert_id, alerts(&said)[0].alert_id);
+}
