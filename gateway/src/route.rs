@@ -96,7 +96,9 @@ impl Door {
                 } else {
                     door.health.waiting("an instance of ingest");
                 }
-                if !shutdown.sleep(period).await {
+                // at a start the others come up too: look more often
+                let pause = if was_ready { period } else { period.min(STARTING_PERIOD) };
+                if !shutdown.sleep(pause).await {
                     return;
                 }
             }
@@ -180,6 +182,9 @@ impl Door {
         }
     }
 }
+
+/// How often to look for instances before there were any.
+const STARTING_PERIOD: Duration = Duration::from_millis(250);
 
 /// What every answer tells a browser, unless the service behind said something stricter of its own.
 const SAFETY: [(HeaderName, HeaderValue); 7] = [

@@ -158,7 +158,7 @@ impl Pool {
                 tracing::warn!(service = self.name, %address, "instance is away");
             }
             (UNKNOWN, false) => tracing::info!(service = self.name, %address, "instance is not there yet"),
-            (DOWN, true) => tracing::info!(service = self.name, %address, "instance is back"),
+            (DOWN, true) => tracing::info!(service = self.name, %address, "instance is there"),
             _ => {}
         }
     }

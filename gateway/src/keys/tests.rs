@@ -66,6 +66,16 @@ fn a_name_is_taken_once_and_replaced_on_purpose() {
 }
 
 #[test]
+fn a_key_is_good_only_for_the_role_it_was_made_for() {
+    let (_folder, path) = file("[]");
+    let key = create(&path, "a", Role::Viewer).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap().replace("viewer", "admin");
+    std::fs::write(&path, text).unwrap();
+    let set = KeyFile::load(&path).unwrap().keys();
+    assert_eq!((set.len(), set.find(key.reveal())), (1, None));
+}
+
+#[test]
 fn a_bad_file_is_refused_with_line_and_reason() {
     let one = entry("a", '1');
     for (text, line, part) in [
