@@ -47,7 +47,10 @@ pub struct Common {
 
 /// A service's whole command: the common settings and its own.
 pub fn command<C: Args>(command: Command) -> Command {
-    C::augment_args(Common::augment_args(command.version(crate::service::VERSION)))
+    // clap takes the doc comment of a struct of settings for the program's description
+    let about = command.get_about().cloned().unwrap_or_default();
+    let command = C::augment_args(Common::augment_args(command.version(crate::service::VERSION)));
+    command.about(about).long_about(clap::builder::Resettable::Reset)
 }
 
 /// Parses `args` (without the program's name) into the common settings and the service's own.
