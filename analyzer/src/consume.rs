@@ -108,6 +108,7 @@ fn session(setup: &Setup<'_>, component: &Component, shutdown: &Shutdown) -> Res
         if ticked.elapsed() >= TICK {
             session.tick(&group);
             session.tell(&group, component);
+            publisher.serve();
             ticked = Instant::now();
         }
         let stop = shutdown.is_triggered();

@@ -58,6 +58,11 @@ impl Publisher {
         Ok(Self { producer, topics: kafka.topics() })
     }
 
+    /// Lets the client say what it has to say: unasked, an idle one would tell of an outage when it is long over.
+    pub(crate) fn serve(&self) {
+        self.producer.poll(Duration::ZERO);
+    }
+
     /// All of the cuts or nothing.
     pub(crate) fn commit(&self, group: &Group, cuts: &[Cut]) -> Result<(), SessionError> {
         let mut offsets = TopicPartitionList::with_capacity(cuts.len());

@@ -106,6 +106,7 @@ fn session(
             committed = Instant::now();
         }
         if told.elapsed() >= TICK {
+            emitter.serve();
             session.tell(group.lag());
             told = Instant::now();
         }

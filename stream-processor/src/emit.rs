@@ -55,6 +55,11 @@ impl Emitter {
         Ok(Self { producer, topics: kafka.topics() })
     }
 
+    /// Lets the client say what it has to say: unasked, an idle one would tell of an outage when it is long over.
+    pub(crate) fn serve(&self) {
+        self.producer.poll(Duration::ZERO);
+    }
+
     /// Everything of the batch or nothing.
     pub(crate) fn commit(&self, group: &Group, batch: &Batch) -> Result<(), SessionError> {
         let mut offsets = TopicPartitionList::with_capacity(batch.offsets.len());
