@@ -84,7 +84,7 @@ fn session(setup: &Setup<'_>, component: &Component, shutdown: &Shutdown) -> Res
     let kafka = &setup.config.kafka;
     let instance = setup.config.instance();
     let publisher = Publisher::open(kafka, &instance)?;
-    let starter = restore::starter(kafka, setup.config.replay_ms(setup.rules))?;
+    let starter = restore::starter(kafka, setup.config.replay_ms(setup.rules));
     let topic = kafka.topics().window(WINDOW_MS);
     let group = Group::join_as(kafka, &kafka.group(STAGE), &instance, &[&topic], starter)
         .map_err(SessionError::kafka("join group"))?;

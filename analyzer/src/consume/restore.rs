@@ -44,12 +44,9 @@ impl Committed {
 pub(super) fn starter(
     kafka: &KafkaConfig,
     replay_ms: i64,
-) -> Result<impl Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync + 'static, SessionError> {
-    let lookup: BaseConsumer<Context> = kafka
-        .consumer(&kafka.group(STAGE))
-        .create_with_context(Context)
-        .map_err(SessionError::kafka("create consumer"))?;
-    Ok(move |starts: &mut [Start]| {
+) -> impl Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync + 'static {
+    let client = kafka.consumer(&kafka.group(STAGE));
+    move |starts: &mut [Start]| {
         let mut times = TopicPartitionList::new();
         for start in starts.iter() {
             let Some((_, metadata)) = &start.committed else { continue };
@@ -60,6 +57,8 @@ pub(super) fn starter(
         if times.count() == 0 {
             return Ok(());
         }
+        // one for each time: kept and never polled, it would tell of an outage when it is long over
+        let lookup: BaseConsumer<Context> = client.create_with_context(Context)?;
         let found = lookup.offsets_for_times(times, REQUEST_TIMEOUT)?;
         for start in starts {
             let Some((committed, _)) = start.committed else { continue };
@@ -69,7 +68,7 @@ pub(super) fn starter(
             }
         }
         Ok(())
-    })
+    }
 }
 
 /// All alerts of the partitions, to the end of each.
