@@ -89,8 +89,14 @@ fn session(setup: &Setup<'_>, component: &Component, shutdown: &Shutdown) -> Res
     let group = Group::join_as(kafka, &kafka.group(STAGE), &instance, &[&topic], starter)
         .map_err(SessionError::kafka("join group"))?;
     component.waiting("an assignment of partitions");
-    let mut session =
-        Session { setup, topic, partitions: BTreeMap::new(), sees_kafka: true, flow: Flow::default() };
+    let mut session = Session {
+        setup,
+        topic,
+        dead_letters: kafka.topics().dead_letter(STAGE),
+        partitions: BTreeMap::new(),
+        sees_kafka: true,
+        flow: Flow::default(),
+    };
     let (mut committed, mut ticked, mut looked) = (Instant::now(), Instant::now(), Instant::now());
     loop {
         let polled = group.poll(POLL).map_err(SessionError::kafka("poll"))?;
@@ -126,6 +132,7 @@ fn session(setup: &Setup<'_>, component: &Component, shutdown: &Shutdown) -> Res
 struct Session<'a> {
     setup: &'a Setup<'a>,
     topic: String,
+    dead_letters: String,
     partitions: BTreeMap<i32, Partition>,
     sees_kafka: bool,
     flow: Flow,
@@ -178,7 +185,7 @@ impl Session<'_> {
             self.flow.beat(stamp);
         }
         if let Some(partition) = self.partitions.get_mut(&message.partition()) {
-            partition.take(message, now_ms(), self.setup.metrics);
+            partition.take(message, now_ms(), self.setup.metrics, &self.dead_letters);
         }
     }
 

@@ -4,30 +4,14 @@
 //! together with the offsets, or not at all; each in the partition its input came from. After any error the producer is
 //! not used again: the next session fences it and reads whether the commit took.
 
-use std::time::{Duration, Instant};
-
 use rdkafka::{
     Offset, TopicPartitionList,
-    consumer::Consumer,
-    error::{KafkaError, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer},
 };
 use tidewatch_schemas::{Alert, AvroRecord, Topics, encode, headers, time::rfc3339};
-use tidewatch_service_kit::kafka::{Context, Group, KafkaConfig};
+use tidewatch_service_kit::kafka::{Group, KafkaConfig, Original, Outgoing, Transactor};
 
 use crate::{analysis::Output, consume::STAGE, error::SessionError};
-
-/// How long begin, send-offsets and commit may each take.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A record that was no window, as it came in.
-#[derive(Debug)]
-pub(crate) struct Original {
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) headers: OwnedHeaders,
-}
 
 /// What one partition found up to an offset.
 #[derive(Debug)]
@@ -37,30 +21,25 @@ pub(crate) struct Cut {
     pub(crate) offset: i64,
     pub(crate) metadata: String,
     pub(crate) outputs: Vec<Output>,
+    /// Records that were no windows, as they came in.
     pub(crate) originals: Vec<Original>,
 }
 
-/// The transactional producer of one session.
+/// The transactional output of one session.
 pub(crate) struct Publisher {
-    producer: BaseProducer<Context>,
+    transactor: Transactor,
     topics: Topics,
 }
 
 impl Publisher {
-    /// Fences a predecessor of the same instance: what it had open is aborted before anything is read.
     pub(crate) fn open(kafka: &KafkaConfig, instance: &str) -> Result<Self, SessionError> {
         let id = kafka.group(&format!("{STAGE}.{instance}"));
-        let producer: BaseProducer<Context> = kafka
-            .transactional(&id)
-            .create_with_context(Context)
-            .map_err(SessionError::kafka("create producer"))?;
-        producer.init_transactions(3 * TIMEOUT).map_err(SessionError::kafka("fence predecessor"))?;
-        Ok(Self { producer, topics: kafka.topics() })
+        Ok(Self { transactor: Transactor::open(kafka, &id)?, topics: kafka.topics() })
     }
 
-    /// Lets the client say what it has to say: unasked, an idle one would tell of an outage when it is long over.
+    /// Keeps the idle client's events moving.
     pub(crate) fn serve(&self) {
-        self.producer.poll(Duration::ZERO);
+        self.transactor.serve();
     }
 
     /// All of the cuts or nothing.
@@ -72,19 +51,14 @@ impl Publisher {
             element.set_offset(Offset::Offset(cut.offset)).map_err(SessionError::kafka("set offset"))?;
             element.set_metadata(&cut.metadata);
         }
-        // taken at the cut: a rebalance since then makes the commit fail, and this session with it
-        let Some(member) = group.consumer().group_metadata() else {
-            return Err(SessionError::kafka("read group metadata")(KafkaError::Canceled));
-        };
-        self.producer.begin_transaction().map_err(SessionError::kafka("begin transaction"))?;
+        self.transactor.begin()?;
         for cut in cuts {
             cut.outputs.iter().try_for_each(|output| self.send_output(cut.partition, output))?;
-            cut.originals.iter().try_for_each(|original| self.send_original(cut.partition, original))?;
+            for original in &cut.originals {
+                self.transactor.send(original.outgoing())?;
+            }
         }
-        self.producer
-            .send_offsets_to_transaction(&offsets, &member, TIMEOUT)
-            .map_err(SessionError::kafka("send offsets"))?;
-        self.producer.commit_transaction(TIMEOUT).map_err(SessionError::kafka("commit transaction"))
+        Ok(self.transactor.commit(group, &offsets)?)
     }
 
     fn send_output(&self, partition: i32, output: &Output) -> Result<(), SessionError> {
@@ -118,42 +92,8 @@ impl Publisher {
         payload: &[u8],
         headers: OwnedHeaders,
     ) -> Result<(), SessionError> {
-        let record = BaseRecord::to(topic)
-            .partition(partition)
-            .key(server.as_bytes())
-            .payload(payload)
-            .headers(headers);
-        self.send(record)
-    }
-
-    fn send_original(&self, partition: i32, original: &Original) -> Result<(), SessionError> {
-        let topic = self.topics.dead_letter(STAGE);
-        let mut record = BaseRecord::<[u8], [u8]>::to(&topic)
-            .partition(partition)
-            .payload(&original.payload)
-            .headers(original.headers.clone());
-        if let Some(key) = &original.key {
-            record = record.key(key);
-        }
-        self.send(record)
-    }
-
-    /// A full queue is waited for: everything in it belongs to this transaction and is on its way.
-    fn send(&self, record: BaseRecord<'_, [u8], [u8]>) -> Result<(), SessionError> {
-        let deadline = Instant::now() + TIMEOUT;
-        let mut record = record;
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
-                    if Instant::now() < deadline =>
-                {
-                    record = back;
-                    self.producer.poll(Duration::from_millis(20));
-                }
-                Err((error, _)) => return Err(SessionError::kafka("send record")(error)),
-            }
-        }
+        let key = Some(server.as_bytes());
+        Ok(self.transactor.send(Outgoing { topic, partition, key, payload, headers })?)
     }
 }
 

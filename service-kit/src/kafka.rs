@@ -27,9 +27,11 @@ use crate::Secret;
 
 mod group;
 mod topics;
+mod transactor;
 
 pub use group::{Group, GroupChange, Polled, Start};
 pub use topics::{CreateError, TopicState, check_topics, create_topics};
+pub use transactor::{Original, Outgoing, TransactionError, Transactor};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Security {

@@ -16,14 +16,14 @@ use tidewatch_schemas::{DecodeError, MetricFrame, Reason, Topics, decode, header
 use tidewatch_service_kit::{
     Shutdown,
     health::Component,
-    kafka::{Group, GroupChange, Source, Start, dead_letter_headers},
+    kafka::{Group, GroupChange, Original, Source, Start, dead_letter_headers},
     retry,
 };
 
 use crate::{
     Config, Error,
     commit::Committed,
-    emit::{Batch, Emitter, Original},
+    emit::{Batch, Emitter},
     error::SessionError,
     metrics::ProcessorMetrics,
     tick::Ticker,
@@ -141,7 +141,7 @@ struct Session<'a> {
     topics: Topics,
     partitions: BTreeMap<i32, Partition>,
     /// Late and refused records since the last commit.
-    originals: Vec<(i32, Original)>,
+    originals: Vec<Original>,
 }
 
 impl Session<'_> {
@@ -169,7 +169,7 @@ impl Session<'_> {
                 for (_, partition) in gone {
                     tracing::info!(partition, "partition revoked");
                     self.partitions.remove(&partition);
-                    self.originals.retain(|(from, _)| *from != partition);
+                    self.originals.retain(|original| original.partition != partition);
                 }
             }
         }
@@ -234,7 +234,7 @@ impl Session<'_> {
                     .headers()
                     .map_or_else(OwnedHeaders::new, rdkafka::message::BorrowedHeaders::detach)
                     .insert(header);
-                self.keep(message, self.topics.late(), headers);
+                self.originals.push(Original::of(message, self.topics.late(), headers));
                 None
             }
             Verdict::Refused(refusal) => Some(refusal),
@@ -245,18 +245,8 @@ impl Session<'_> {
             let source =
                 Source { topic: message.topic(), partition: message.partition(), offset: message.offset() };
             let headers = dead_letter_headers(STAGE, &source, reason, &why);
-            self.keep(message, self.topics.dead_letter(STAGE), headers);
+            self.originals.push(Original::of(message, self.topics.dead_letter(STAGE), headers));
         }
-    }
-
-    fn keep(&mut self, message: &BorrowedMessage<'_>, topic: String, headers: OwnedHeaders) {
-        let original = Original {
-            topic,
-            key: message.key().map(<[u8]>::to_vec),
-            payload: message.payload().unwrap_or_default().to_vec(),
-            headers,
-        };
-        self.originals.push((message.partition(), original));
     }
 
     /// A tick for every partition that is silent with windows open, and through with its replay.

@@ -1,6 +1,7 @@
 //! What ends a membership, and what ends the service.
 
 use rdkafka::error::KafkaError;
+use tidewatch_service_kit::kafka::TransactionError;
 
 use crate::commit::UnknownMetadata;
 
@@ -21,6 +22,8 @@ pub enum Error {
 pub(crate) enum SessionError {
     #[error("{action}: {source}")]
     Kafka { action: &'static str, source: KafkaError },
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
     #[error("encode {what}: {message}")]
     Encode { what: &'static str, message: String },
     #[error(transparent)]

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use rdkafka::{Message, message::BorrowedMessage};
 use tidewatch_schemas::{AggregateFrame, DecodeError, Reason, decode, validate::check_server_name};
-use tidewatch_service_kit::kafka::{Source, Start, dead_letter_headers};
+use tidewatch_service_kit::kafka::{Original, Source, Start, dead_letter_headers};
 
 use super::{STAGE, restore::Committed};
 use crate::{
     analysis::{Analysis, Output, Said, Sight, Sizes, Taken},
     metrics::AnalyzerMetrics,
-    publish::{Cut, Original},
+    publish::Cut,
     rules::RuleSet,
 };
 
@@ -66,7 +66,13 @@ impl Partition {
         }
     }
 
-    pub(super) fn take(&mut self, message: &BorrowedMessage<'_>, now: i64, metrics: &AnalyzerMetrics) {
+    pub(super) fn take(
+        &mut self,
+        message: &BorrowedMessage<'_>,
+        now: i64,
+        metrics: &AnalyzerMetrics,
+        dead_letters: &str,
+    ) {
         let offset = message.offset();
         if offset < self.next {
             return;
@@ -86,11 +92,8 @@ impl Partition {
             Err((reason, why)) if live => {
                 metrics.record_dead_letter(reason);
                 let source = Source { topic: message.topic(), partition: message.partition(), offset };
-                self.originals.push(Original {
-                    key: message.key().map(<[u8]>::to_vec),
-                    payload: message.payload().unwrap_or_default().to_vec(),
-                    headers: dead_letter_headers(STAGE, &source, reason, &why),
-                });
+                let headers = dead_letter_headers(STAGE, &source, reason, &why);
+                self.originals.push(Original::of(message, dead_letters, headers));
             }
             Err(_) => {}
         }

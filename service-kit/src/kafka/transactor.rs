@@ -1,0 +1,147 @@
+//! Output and offsets in one Kafka transaction: the mechanism the stream processor and the analyzer share.
+//!
+//! A burst: begin, send everything, send the offsets, commit. After any error the transactor is not used again: the next
+//! one fences it, and only then what is committed tells whether the commit took.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message, TopicPartitionList,
+    consumer::Consumer,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{BorrowedMessage, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+
+use super::{Context, Group, KafkaConfig};
+
+/// How long begin, send-offsets and commit may each take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What could not be done; whether it was done after all is only known from what is committed.
+#[derive(Debug, thiserror::Error)]
+#[error("{action}: {source}")]
+pub struct TransactionError {
+    action: &'static str,
+    source: KafkaError,
+}
+
+impl TransactionError {
+    fn on(action: &'static str) -> impl FnOnce(KafkaError) -> Self {
+        move |source| Self { action, source }
+    }
+}
+
+/// A record of a transaction.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    pub topic: &'a str,
+    /// Explicit: a server is the same partition in every topic.
+    pub partition: i32,
+    pub key: Option<&'a [u8]>,
+    pub payload: &'a [u8],
+    pub headers: OwnedHeaders,
+}
+
+/// A record that goes out as it came in: to the late topic or a dead letter.
+#[derive(Debug)]
+pub struct Original {
+    pub topic: String,
+    pub partition: i32,
+    pub key: Option<Vec<u8>>,
+    pub payload: Vec<u8>,
+    pub headers: OwnedHeaders,
+}
+
+impl Original {
+    /// The message's own key and bytes, to the partition of the same number.
+    pub fn of(message: &BorrowedMessage<'_>, topic: impl Into<String>, headers: OwnedHeaders) -> Self {
+        Self {
+            topic: topic.into(),
+            partition: message.partition(),
+            key: message.key().map(<[u8]>::to_vec),
+            payload: message.payload().unwrap_or_default().to_vec(),
+            headers,
+        }
+    }
+
+    pub fn outgoing(&self) -> Outgoing<'_> {
+        Outgoing {
+            topic: &self.topic,
+            partition: self.partition,
+            key: self.key.as_deref(),
+            payload: &self.payload,
+            headers: self.headers.clone(),
+        }
+    }
+}
+
+/// The transactional producer of one session.
+pub struct Transactor {
+    producer: BaseProducer<Context>,
+}
+
+impl fmt::Debug for Transactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transactor").finish_non_exhaustive()
+    }
+}
+
+impl Transactor {
+    /// Fences a predecessor of the same id: what it had open is aborted before anything is read.
+    pub fn open(kafka: &KafkaConfig, id: &str) -> Result<Self, TransactionError> {
+        let config = kafka.transactional(id);
+        let producer: BaseProducer<Context> =
+            config.create_with_context(Context).map_err(TransactionError::on("create producer"))?;
+        producer.init_transactions(3 * TIMEOUT).map_err(TransactionError::on("fence predecessor"))?;
+        Ok(Self { producer })
+    }
+
+    /// Lets the client say what it has to say: unasked, an idle one would tell of an outage when it is long over.
+    pub fn serve(&self) {
+        self.producer.poll(Duration::ZERO);
+    }
+
+    pub fn begin(&self) -> Result<(), TransactionError> {
+        self.producer.begin_transaction().map_err(TransactionError::on("begin transaction"))
+    }
+
+    /// A full queue is waited for: everything in it belongs to this transaction and is on its way.
+    pub fn send(&self, outgoing: Outgoing<'_>) -> Result<(), TransactionError> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(outgoing.topic)
+            .partition(outgoing.partition)
+            .payload(outgoing.payload)
+            .headers(outgoing.headers);
+        if let Some(key) = outgoing.key {
+            record = record.key(key);
+        }
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
+                    if Instant::now() < deadline =>
+                {
+                    record = back;
+                    self.producer.poll(Duration::from_millis(20));
+                }
+                Err((error, _)) => return Err(TransactionError::on("send record")(error)),
+            }
+        }
+    }
+
+    /// All that was sent since `begin`, and `offsets` for the member's group, or nothing of it.
+    pub fn commit(&self, group: &Group, offsets: &TopicPartitionList) -> Result<(), TransactionError> {
+        // taken at the cut: a rebalance since then makes the commit fail, and this session with it
+        let Some(member) = group.consumer().group_metadata() else {
+            return Err(TransactionError::on("read group metadata")(KafkaError::Canceled));
+        };
+        self.producer
+            .send_offsets_to_transaction(offsets, &member, TIMEOUT)
+            .map_err(TransactionError::on("send offsets"))?;
+        self.producer.commit_transaction(TIMEOUT).map_err(TransactionError::on("commit transaction"))
+    }
+}
