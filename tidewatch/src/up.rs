@@ -186,16 +186,19 @@ async fn serve(args: &UpArgs, listeners: Listeners, shutdown: &Shutdown) -> anyh
         }
     };
     tokio::select! {
+        biased;
+        () = shutdown.wait() => {}
         () = ready => {
             tracing::info!(%address, admin = %admin_address, "tidewatch is ready");
             println!("ready http://{address}/sign-in?code={code}");
             println!("admin-key {}", admin_key.display());
             println!("kafka {}", args.kafka.kafka_brokers);
         }
-        () = shutdown.wait() => {}
         ended = services.join_next() => return Err(first_end(ended, shutdown)),
     }
     tokio::select! {
+        // services end because of the wish, so it has to be looked at first
+        biased;
         () = shutdown.wait() => {}
         ended = services.join_next() => return Err(first_end(ended, shutdown)),
     }
