@@ -1,5 +1,6 @@
 """/metrics of every stage tells its throughput, its lag, its dead letters and the state of its breakers."""
 
+import pathlib
 import re
 
 import pytest
@@ -104,3 +105,12 @@ def test_a_stage_says_that_it_lives_and_can_work(worked, stage):
 
 def test_no_metrics_through_the_gateway(worked):
     assert worked.call("GET", "/metrics", "admin").headers["content-type"].split(";")[0] != "text/plain"
+
+
+def test_every_name_is_in_the_reference(worked):
+    reference = (pathlib.Path(__file__).parents[2] / "docs/metrics/services.md").read_text()
+    served = {re.sub(r"\{.*", "", m) for service in worked.services.values() for m in service.metrics()}
+    known = set(re.findall(r"`(tidewatch_\w+)`", reference))
+    names = {m for m in served if m.startswith("tidewatch_")}
+    undocumented = {m for m in names if m not in known and re.sub(r"_(bucket|sum|count)$", "", m) not in known}
+    assert not undocumented
