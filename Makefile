@@ -33,6 +33,3 @@ lint: ## format, clippy, shellcheck
 
 clean-data: ## forget all collected data, keys and logs
 	@deploy/local/stack.sh forget
-
-bench-%: ## a benchmark of bench/, by name
-	@bench/$*.sh
