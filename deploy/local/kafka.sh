@@ -86,8 +86,9 @@ broker() {
     if [[ ! -f $data/data/meta.properties ]]; then
         # A format that was interrupted leaves a folder the broker refuses.
         rm -rf "$data/data"
+        # Without "-": an id that begins with one would be taken for an option.
         "${command[@]}" -XX:TieredStopAtLevel=1 -Xmx128m kafka.tools.StorageTool format --config "$data/server.properties" \
-            --cluster-id "$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')"
+            --cluster-id "$(head -c 16 /dev/urandom | base64 | tr '+/' '__' | tr -d '=')"
         rotate "$logs/kafka.log"
     fi
     # Kafka's log survives SIGKILL; a graceful end could outlast the supervisor's successor.
