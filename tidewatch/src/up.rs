@@ -55,6 +55,9 @@ pub(crate) struct UpArgs {
     /// How often this machine is looked at
     #[arg(long, env = "TIDEWATCH_INGEST_COLLECT_INTERVAL", default_value = "1s", value_name = "TIME")]
     collect_interval: String,
+    /// A window closes when its server's own time passes its end by this
+    #[arg(long, env = "TIDEWATCH_WINDOW_GRACE", default_value = "1s", value_name = "TIME")]
+    window_grace: String,
     /// How long to wait for Kafka and PostgreSQL
     #[arg(long, default_value = "60s", value_parser = duration)]
     wait: Duration,
@@ -252,10 +255,12 @@ fn start(
     let postgres = ("postgres-url", args.store.postgres_url.reveal());
     let redis = ("redis-url", args.store.redis_url.reveal());
     let interval = ("collect-interval", args.collect_interval.as_str());
+    let grace = ("window-grace", args.window_grace.as_str());
     let keys_file = doors.keys_file.display().to_string();
 
     let ingest = assemble::<tidewatch_ingest::Config>("ingest", &[brokers, prefix, interval])?;
-    let processor = assemble::<tidewatch_stream_processor::Config>("stream-processor", &[brokers, prefix])?;
+    let processor =
+        assemble::<tidewatch_stream_processor::Config>("stream-processor", &[brokers, prefix, grace])?;
     let analyzer = assemble::<tidewatch_analyzer::Config>("analyzer", &[brokers, prefix])?;
     let sink = assemble::<tidewatch_sink::Config>("sink", &[brokers, prefix, postgres, redis])?;
     let visualizer =

@@ -111,9 +111,9 @@ pub(crate) struct Range {
 
 impl Range {
     /// What tells this range from others in the memory of answers: a range that ends now is "the last so much", however
-    /// late it is asked again.
+    /// late it is asked again; any other is itself. `now` is the one it was read with.
     pub(crate) fn key(&self, now: i64) -> String {
-        if (self.to - now).abs() <= MINUTE {
+        if self.to == now {
             format!("last {}", (self.to - self.from + 5 * SECOND).div_euclid(10 * SECOND))
         } else {
             format!("{} {}", self.from, self.to)
@@ -222,8 +222,10 @@ mod tests {
 
     #[test]
     fn a_range_that_ends_now_keeps_its_key() {
-        let asked = |now: i64| Range { from: now - HOUR, to: now }.key(now + 700);
+        let asked = |now: i64| Range { from: now - HOUR, to: now }.key(now);
         assert_eq!(asked(NOW), asked(NOW + 3_000));
+        let just_past = Range { from: NOW - HOUR, to: NOW - SECOND };
+        assert_eq!(just_past.key(NOW), just_past.key(NOW + HOUR), "an absolute range stays itself");
         let past = Range { from: NOW - 2 * HOUR, to: NOW - HOUR };
         assert_eq!(past.key(NOW), past.key(NOW + HOUR));
     }
