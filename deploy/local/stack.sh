@@ -73,7 +73,12 @@ check() {
         port_of "$part"
         for port in $REPLY; do
             if ! [[ $port =~ ^[0-9]{1,5}$ ]] || ((port < 1 || port > 65535)); then die "'$port' is not a port (for $part)"; fi
-            if port_open "$port"; then
+            # What was killed a moment ago may hold its port for a moment still, after it has left the process list.
+            for ((tries = 0; tries < 30; tries++)); do
+                port_open "$port" || break
+                sleep 0.1
+            done
+            if ((tries == 30)); then
                 holder=$(ss -Hltnp "sport = :$port" 2>/dev/null | sed -n 's/.*(("\([^"]*\)",pid=\([0-9]*\).*/ by \1 (process \2)/p' | head -n 1)
                 die "port $port, which $part needs, is in use$holder: free it or set $variable"
             fi

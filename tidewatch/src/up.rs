@@ -58,6 +58,17 @@ pub(crate) struct UpArgs {
     /// A window closes when its server's own time passes its end by this
     #[arg(long, env = "TIDEWATCH_WINDOW_GRACE", default_value = "1s", value_name = "TIME")]
     window_grace: String,
+    /// Time between commits of windows
+    #[arg(
+        long,
+        env = "TIDEWATCH_STREAM_PROCESSOR_COMMIT_INTERVAL",
+        default_value = "200ms",
+        value_name = "TIME"
+    )]
+    commit_interval: String,
+    /// How long the first record of a transaction in PostgreSQL waits for company
+    #[arg(long, env = "TIDEWATCH_SINK_BATCH_AGE", default_value = "200ms", value_name = "TIME")]
+    batch_age: String,
     /// How long to wait for Kafka and PostgreSQL
     #[arg(long, default_value = "60s", value_parser = duration)]
     wait: Duration,
@@ -256,13 +267,17 @@ fn start(
     let redis = ("redis-url", args.store.redis_url.reveal());
     let interval = ("collect-interval", args.collect_interval.as_str());
     let grace = ("window-grace", args.window_grace.as_str());
+    let commits = ("commit-interval", args.commit_interval.as_str());
+    let age = ("batch-age", args.batch_age.as_str());
     let keys_file = doors.keys_file.display().to_string();
 
     let ingest = assemble::<tidewatch_ingest::Config>("ingest", &[brokers, prefix, interval])?;
-    let processor =
-        assemble::<tidewatch_stream_processor::Config>("stream-processor", &[brokers, prefix, grace])?;
+    let processor = assemble::<tidewatch_stream_processor::Config>(
+        "stream-processor",
+        &[brokers, prefix, grace, commits],
+    )?;
     let analyzer = assemble::<tidewatch_analyzer::Config>("analyzer", &[brokers, prefix])?;
-    let sink = assemble::<tidewatch_sink::Config>("sink", &[brokers, prefix, postgres, redis])?;
+    let sink = assemble::<tidewatch_sink::Config>("sink", &[brokers, prefix, postgres, redis, age])?;
     let visualizer =
         assemble::<tidewatch_visualizer::Config>("visualizer", &[brokers, prefix, postgres, redis])?;
     let gateway = assemble::<tidewatch_gateway::Config>(

@@ -24,7 +24,10 @@ use crate::{
 };
 
 /// How long the directory and the fleet's state are good for.
-pub(crate) const SHARED: Duration = Duration::from_secs(2);
+pub(crate) const SHARED: Duration = Duration::from_secs(1);
+
+/// The same while no server is known: whoever just started the first one waits for it.
+const SHARED_EMPTY: Duration = Duration::from_millis(200);
 
 /// Ranges of the fleet page that are shared at once.
 const FLEETS: usize = 32;
@@ -159,7 +162,13 @@ impl App {
     /// All servers as PostgreSQL has them.
     pub(crate) async fn directory(&self) -> Result<Arc<Directory>, Failure> {
         let read = async { Ok(Directory::new(self.store.history.servers().await?)) };
-        Ok(self.directory.get(SHARED, busy, read).await?.0)
+        Ok(self.directory.get(self.good_for().await, busy, read).await?.0)
+    }
+
+    /// How long what is shared by all requests is good for.
+    pub(crate) async fn good_for(&self) -> Duration {
+        let is_empty = self.directory.last().await.is_none_or(|directory| directory.servers.is_empty());
+        if is_empty { SHARED_EMPTY } else { SHARED }
     }
 
     /// Who is meant. Ids and names do not change, so an old directory is as good while PostgreSQL is away.

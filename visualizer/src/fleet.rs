@@ -19,7 +19,7 @@ pub(crate) mod status;
 use status::{Day, Now, Status};
 
 use crate::{
-    app::{App, Directory, Failure, Mode, SHARED, busy},
+    app::{App, Directory, Failure, Mode, busy},
     keep::{Answer, Source},
     params::{MINUTE, Range},
     query::columns::Grid,
@@ -94,7 +94,7 @@ impl App {
     /// How all servers are, and whether that was known already.
     pub(crate) async fn overview(&self, mode: Mode) -> Result<(Arc<Overview>, bool), Failure> {
         match mode {
-            Mode::Fresh => self.overview.get(SHARED, busy, self.read_overview()).await,
+            Mode::Fresh => self.overview.get(self.good_for().await, busy, self.read_overview()).await,
             Mode::LastKnown => {
                 if let Some(last) = self.overview.last().await {
                     return Ok((last, true));

@@ -65,10 +65,10 @@ export class FleetView {
     this.timer = setTimeout(() => (document.visibilityState === 'hidden' ? this.plan() : void this.load()), this.pause());
   }
 
-  /** An empty or young fleet changes by the window; a settled one by the width of a sparkline's sample. */
+  /** Whoever looks at an empty fleet waits for its first server; a settled one changes by the width of a sparkline's sample. */
   private pause(): number {
     const fleet = this.loader.data;
-    if (!fleet || fleet.servers.length === 0) return 5_000;
+    if (!fleet || fleet.servers.length === 0) return 1_000;
     return Math.min(60_000, Math.max(10_000, fleet.step));
   }
 
