@@ -54,7 +54,7 @@ describe_running() {
 }
 
 check() {
-    local part port free tool holder variable
+    local part port free tool holder tries variable
     for tool in setpriv setsid flock sha256sum; do
         command -v "$tool" >/dev/null || die "'$tool' is missing (util-linux, coreutils)"
     done
