@@ -20,8 +20,7 @@ use clap::Args;
 use tidewatch_gateway::keys::{self, Role};
 use tidewatch_service_kit::{
     Deps, Shutdown, admin, breaker,
-    config::EXIT_CONFIG,
-    config::duration,
+    config::{ConfigError, EXIT_CONFIG, duration},
     kafka::{KafkaConfig, create_topics},
     retry,
     service::chain,
@@ -250,7 +249,51 @@ struct Doors {
     code_hash: String,
 }
 
-/// Starts every service, in the order a sample meets them.
+/// The settings of every service, in the order a sample meets them.
+struct Settings {
+    ingest: tidewatch_ingest::Config,
+    processor: tidewatch_stream_processor::Config,
+    analyzer: tidewatch_analyzer::Config,
+    sink: tidewatch_sink::Config,
+    visualizer: tidewatch_visualizer::Config,
+    gateway: tidewatch_gateway::Config,
+}
+
+impl Settings {
+    fn assemble(
+        args: &UpArgs,
+        ingest: SocketAddr,
+        visualizer: SocketAddr,
+        doors: &Doors,
+    ) -> Result<Self, ConfigError> {
+        let brokers = ("kafka-brokers", args.kafka.kafka_brokers.as_str());
+        let prefix = ("topic-prefix", args.kafka.topic_prefix.as_str());
+        let postgres = ("postgres-url", args.store.postgres_url.reveal());
+        let redis = ("redis-url", args.store.redis_url.reveal());
+        let interval = ("collect-interval", args.collect_interval.as_str());
+        let grace = ("window-grace", args.window_grace.as_str());
+        let commits = ("commit-interval", args.commit_interval.as_str());
+        let age = ("sink-batch-age", args.batch_age.as_str());
+        Ok(Self {
+            ingest: assemble("ingest", &[brokers, prefix, interval])?,
+            processor: assemble("stream-processor", &[brokers, prefix, grace, commits])?,
+            analyzer: assemble("analyzer", &[brokers, prefix])?,
+            sink: assemble("sink", &[brokers, prefix, postgres, redis, age])?,
+            visualizer: assemble("visualizer", &[brokers, prefix, postgres, redis])?,
+            gateway: assemble(
+                "gateway",
+                &[
+                    ("keys", &doors.keys_file.display().to_string()),
+                    ("sign-in-code-sha256", &doors.code_hash),
+                    ("ingest-upstreams", &ingest.to_string()),
+                    ("visualizer-upstreams", &visualizer.to_string()),
+                ],
+            )?,
+        })
+    }
+}
+
+/// Starts every service.
 fn start(
     services: &mut JoinSet<(&'static str, Result<(), String>)>,
     args: &UpArgs,
@@ -259,36 +302,8 @@ fn start(
     shutdown: &Shutdown,
     doors: &Doors,
 ) -> anyhow::Result<()> {
-    let ingest_address = listeners.ingest.local_addr()?.to_string();
-    let visualizer_address = listeners.visualizer.local_addr()?.to_string();
-    let brokers = ("kafka-brokers", args.kafka.kafka_brokers.as_str());
-    let prefix = ("topic-prefix", args.kafka.topic_prefix.as_str());
-    let postgres = ("postgres-url", args.store.postgres_url.reveal());
-    let redis = ("redis-url", args.store.redis_url.reveal());
-    let interval = ("collect-interval", args.collect_interval.as_str());
-    let grace = ("window-grace", args.window_grace.as_str());
-    let commits = ("commit-interval", args.commit_interval.as_str());
-    let age = ("batch-age", args.batch_age.as_str());
-    let keys_file = doors.keys_file.display().to_string();
-
-    let ingest = assemble::<tidewatch_ingest::Config>("ingest", &[brokers, prefix, interval])?;
-    let processor = assemble::<tidewatch_stream_processor::Config>(
-        "stream-processor",
-        &[brokers, prefix, grace, commits],
-    )?;
-    let analyzer = assemble::<tidewatch_analyzer::Config>("analyzer", &[brokers, prefix])?;
-    let sink = assemble::<tidewatch_sink::Config>("sink", &[brokers, prefix, postgres, redis, age])?;
-    let visualizer =
-        assemble::<tidewatch_visualizer::Config>("visualizer", &[brokers, prefix, postgres, redis])?;
-    let gateway = assemble::<tidewatch_gateway::Config>(
-        "gateway",
-        &[
-            ("keys", &keys_file),
-            ("sign-in-code-sha256", &doors.code_hash),
-            ("ingest-upstreams", &ingest_address),
-            ("visualizer-upstreams", &visualizer_address),
-        ],
-    )?;
+    let (ingest, visualizer) = (listeners.ingest.local_addr()?, listeners.visualizer.local_addr()?);
+    let settings = Settings::assemble(args, ingest, visualizer, doors)?;
 
     macro_rules! spawn {
         ($name:literal, $run:expr) => {{
@@ -298,11 +313,30 @@ fn start(
     }
     let (d, s) = (|| deps.clone(), || shutdown.clone());
     tokio::spawn(admin::serve(listeners.admin, d(), s()));
-    spawn!("ingest", tidewatch_ingest::run_on(listeners.ingest, ingest, d(), s()));
-    spawn!("stream-processor", tidewatch_stream_processor::run(processor, d(), s()));
-    spawn!("analyzer", tidewatch_analyzer::run(analyzer, d(), s()));
-    spawn!("sink", tidewatch_sink::run(sink, d(), s()));
-    spawn!("visualizer", tidewatch_visualizer::run_on(listeners.visualizer, visualizer, d(), s()));
-    spawn!("gateway", tidewatch_gateway::run_on(listeners.gateway, gateway, d(), s()));
+    spawn!("ingest", tidewatch_ingest::run_on(listeners.ingest, settings.ingest, d(), s()));
+    spawn!("stream-processor", tidewatch_stream_processor::run(settings.processor, d(), s()));
+    spawn!("analyzer", tidewatch_analyzer::run(settings.analyzer, d(), s()));
+    spawn!("sink", tidewatch_sink::run(settings.sink, d(), s()));
+    spawn!("visualizer", tidewatch_visualizer::run_on(listeners.visualizer, settings.visualizer, d(), s()));
+    spawn!("gateway", tidewatch_gateway::run_on(listeners.gateway, settings.gateway, d(), s()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches;
+
+    use super::*;
+
+    #[test]
+    fn every_setting_that_up_sets_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let doors = Doors { keys_file: folder.path().join("keys.yaml"), code_hash: keys::hash_hex("code") };
+        keys::create(&doors.keys_file, "admin", Role::Admin).unwrap();
+        let matches = UpArgs::augment_args(clap::Command::new("up")).get_matches_from(["up"]);
+        let args = UpArgs::from_arg_matches(&matches).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let settings = Settings::assemble(&args, address, address, &doors);
+        assert!(settings.is_ok(), "{}", settings.err().map(|error| error.to_string()).unwrap_or_default());
+    }
 }
