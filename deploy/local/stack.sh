@@ -184,11 +184,9 @@ stop_all() {
     rm -f "$run/supervisor.pid"
 }
 
+# Nothing in here may read: a read inside the timed read of a pause takes its clock away, and the pause never ends.
 on_signal() {
-    local part
-    if ((stopping)); then
-        for part in "${parts[@]}"; do kill_part "$part"; done
-    fi
+    if ((stopping)) && ((${#child[@]})); then kill -s KILL "${child[@]}" 2>/dev/null || true; fi
     stopping=1
 }
 

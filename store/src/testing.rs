@@ -47,7 +47,7 @@ const START_TIMEOUT: Duration = Duration::from_mins(2);
 const KEEPER: &str = r#"
 "$0" run >"$TIDEWATCH_STATE/supervisor.log" 2>&1 & child=$!
 trap 'kill -TERM "$child" 2>/dev/null' TERM
-wait "$child"; wait "$child"
+while kill -0 "$child" 2>/dev/null; do wait "$child"; done
 "$0" forget >/dev/null 2>&1
 rm -rf "$TIDEWATCH_STATE"
 "#;

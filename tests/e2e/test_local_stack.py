@@ -127,6 +127,16 @@ def test_orphans_and_stale_files_do_not_block(stack: Stack) -> None:
     stack.start()
 
 
+def test_a_second_signal_ends_it_at_once(stack: Stack) -> None:
+    for _ in range(2):
+        os.kill(stack.supervisor.pid, signal.SIGTERM)
+        time.sleep(0.02)
+    stack.supervisor.wait(15)
+    wait_until(lambda: not ours(stack), 15, "the end of all its processes")
+    stack.start()
+    read_marks(stack)
+
+
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     other = Stack(directory=tmp_path / "state")
     with socket.socket() as squatter:
