@@ -69,7 +69,6 @@ pub fn parse<C: Args>(
         .try_get_matches_from(&args)
         .ok()
         .and_then(|m| m.get_one::<String>("config").map(PathBuf::from));
-    let mut from_file = BTreeMap::new();
     if let Some(path) = file {
         let settings = read_file(path, &command)?;
         for (id, setting) in &settings.values {
@@ -80,10 +79,8 @@ pub fn parse<C: Args>(
         for (id, setting) in &settings.values {
             check_one(&command, id).map_err(|message| settings.error(setting.line, message))?;
         }
-        from_file = settings.values;
     }
     let matches = command.try_get_matches_from(args).map_err(ConfigError::Clap)?;
-    let _ = from_file;
     let common = Common::from_arg_matches(&matches).map_err(ConfigError::Clap)?;
     let own = C::from_arg_matches(&matches).map_err(ConfigError::Clap)?;
     Ok((common, own))
@@ -155,9 +152,12 @@ fn scalar(value: &serde_json::Value) -> Option<String> {
     }
 }
 
+/// The line on which a top-level key stands.
 fn line_of(text: &str, key: &str) -> u64 {
-    let found = text.lines().position(|line| line.trim_start().trim_matches('"').starts_with(key));
-    found.map_or(1, |index| index as u64 + 1)
+    let is_key = |line: &str| {
+        line.split_once(':').is_some_and(|(name, _)| name.trim().trim_matches(['"', '\'']) == key)
+    };
+    text.lines().position(is_key).map_or(1, |index| index as u64 + 1)
 }
 
 fn check_one(command: &Command, id: &str) -> Result<(), String> {

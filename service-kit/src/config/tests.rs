@@ -33,6 +33,7 @@ fn a_flag_beats_the_file_and_the_file_beats_the_default() {
 fn a_wrong_file_is_told_where() {
     for (text, line, part) in [
         ("size: 1\nsizes: 2\n", 2, "unknown key `sizes`"),
+        ("size: 1\nsi: 2\n", 2, "unknown key `si`"),
         ("\nsize: many\n", 2, "many"),
         ("size: {a: 1}\n", 1, "value or a list"),
         ("size: [\n", 0, ""),
