@@ -23,7 +23,7 @@ use rdkafka::{
 };
 use tidewatch_schemas::{Reason, Topics, headers};
 
-use crate::Secret;
+use crate::{Secret, config::duration};
 
 mod group;
 mod topics;
@@ -67,6 +67,9 @@ pub struct KafkaConfig {
     /// What every topic and consumer group name begins with
     #[arg(long, env = "TIDEWATCH_TOPIC_PREFIX", default_value = "tidewatch.", value_name = "PREFIX")]
     pub topic_prefix: String,
+    /// How long a member of a consumer group may be silent before its partitions go to others
+    #[arg(long, env = "TIDEWATCH_KAFKA_SESSION_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
+    pub kafka_session_timeout: Duration,
     /// How connections to Kafka are protected
     #[arg(long, env = "TIDEWATCH_KAFKA_SECURITY", default_value = "plaintext", value_enum)]
     pub kafka_security: Security,
@@ -164,7 +167,7 @@ impl KafkaConfig {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
             .set("enable.partition.eof", "false")
-            .set("session.timeout.ms", "10000")
+            .set("session.timeout.ms", self.kafka_session_timeout.as_millis().to_string())
             .set("heartbeat.interval.ms", "1000")
             .set("max.poll.interval.ms", "120000")
             .set("partition.assignment.strategy", "range")

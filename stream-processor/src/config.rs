@@ -18,6 +18,16 @@ pub struct Config {
         value_name = "NAME"
     )]
     pub instance: Option<String>,
+    /// Lengths of the windows, ascending, each a multiple of the one before; each has its topic metrics.LENGTH
+    #[arg(
+        long,
+        env = "TIDEWATCH_WINDOW_TIERS",
+        default_value = "10s,1m",
+        value_delimiter = ',',
+        value_parser = duration,
+        value_name = "TIME,.."
+    )]
+    pub window_tiers: Vec<Duration>,
     /// A window closes when its server's own time passes its end by this
     #[arg(long, env = "TIDEWATCH_WINDOW_GRACE", default_value = "2s", value_parser = duration)]
     pub window_grace: Duration,
@@ -43,7 +53,7 @@ impl Config {
             idle_ms: millis(self.window_idle),
             lateness_ms: millis(self.window_lateness),
             max_series: self.window_max_series,
-            ..WindowSettings::default()
+            tiers_ms: self.window_tiers.iter().copied().map(millis).collect(),
         }
     }
 
