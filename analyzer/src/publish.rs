@@ -93,7 +93,7 @@ impl Publisher {
         headers: OwnedHeaders,
     ) -> Result<(), SessionError> {
         let key = Some(server.as_bytes());
-        Ok(self.transactor.send(Outgoing { topic, partition, key, payload, headers })?)
+        Ok(self.transactor.send(Outgoing { topic, partition, key, payload, headers, timestamp: None })?)
     }
 }
 

@@ -111,6 +111,11 @@ avro_record!(Expectation, "expectation.avsc");
 avro_record!(Anomaly, "anomaly.avsc");
 avro_record!(Alert, "alert.avsc");
 
+/// What stands behind `C3 01` in front of a record in single-object encoding: its schema's CRC-64-AVRO, little-endian.
+pub fn fingerprint<T: AvroRecord>() -> [u8; 8] {
+    T::known_schema().fingerprint
+}
+
 /// The record in single-object encoding.
 pub fn encode<T: AvroRecord>(record: &T) -> Result<Vec<u8>, apache_avro::Error> {
     let known = T::known_schema();

@@ -5,11 +5,13 @@ pub const CONTENT_TYPE: &str = "content-type";
 pub const CONTENT_TYPE_JSON: &str = "application/json";
 pub const CONTENT_TYPE_AVRO: &str = "application/avro";
 
-/// On `metrics.raw`: an empty record by which a silent partition's owner moves its append clock (value `1`).
+/// On `metrics.raw`, and on topics of windows that are rolled up: an empty record by which a silent partition's owner moves
+/// its append clock (value `1`).
 pub const TICK: &str = "tidewatch-tick";
 
-/// On `metrics.late`: why the frame is there (a [`crate::Reason`] code).
+/// On `metrics.late`: why the frame is there (a [`crate::Reason`] code), or that it was counted all the same.
 pub const LATE_REASON: &str = "tidewatch-reason";
+pub const BACKFILLED: &str = "late_backfilled";
 
 // On dead letters; Kafka Connect's names, so that people's tools know them.
 pub const DEAD_LETTER_TOPIC: &str = "__connect.errors.topic";

@@ -15,6 +15,7 @@ pub enum Reason {
     BadLabel,
     NameTooLong,
     NotANumber,
+    OutOfRange,
     BadTimestamp,
     Future,
     TooManySeries,
@@ -28,7 +29,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for metrics that want to start at zero.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::BadJson,
         Self::Undecodable,
         Self::UnknownSchema,
@@ -39,6 +40,7 @@ impl Reason {
         Self::BadLabel,
         Self::NameTooLong,
         Self::NotANumber,
+        Self::OutOfRange,
         Self::BadTimestamp,
         Self::Future,
         Self::TooManySeries,
@@ -63,6 +65,7 @@ impl Reason {
             Self::BadLabel => "bad_label",
             Self::NameTooLong => "name_too_long",
             Self::NotANumber => "not_a_number",
+            Self::OutOfRange => "out_of_range",
             Self::BadTimestamp => "bad_timestamp",
             Self::Future => "future",
             Self::TooManySeries => "too_many_series",

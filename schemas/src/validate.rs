@@ -73,6 +73,18 @@ pub const EARLIEST: i64 = 946_684_800_000;
 /// How far ahead of its append time a frame may be, milliseconds.
 pub const MAX_AHEAD: i64 = 30_000;
 
+/// The largest magnitude a value may have: squares of such values, added up over a window, stay finite.
+pub const MAX_VALUE: f64 = 1e150;
+
+/// A value that is there; NaN says that it is absent, and is for the caller to leave out.
+pub fn check_value(value: f64) -> Result<(), Reason> {
+    match value.abs() {
+        magnitude if magnitude <= MAX_VALUE => Ok(()),
+        magnitude if magnitude.is_finite() => Err(Reason::OutOfRange),
+        _ => Err(Reason::NotANumber),
+    }
+}
+
 pub fn check_server_name(name: &str) -> Result<(), Reason> {
     if name.len() > ServerName::MAX_BYTES {
         return Err(Reason::NameTooLong);

@@ -5,7 +5,9 @@ use std::time::Duration;
 use clap::Args;
 use tidewatch_service_kit::{config::duration, kafka::KafkaConfig};
 
-use crate::window::WindowSettings;
+use tidewatch_schemas::topics::tier_name;
+
+use crate::{Delivery, Error, window::WindowSettings};
 
 #[derive(Debug, Clone, Args)]
 pub struct Config {
@@ -40,6 +42,35 @@ pub struct Config {
     /// Series of one server in a minute; more go to the dead letter
     #[arg(long, env = "TIDEWATCH_WINDOW_MAX_SERIES", default_value = "20000")]
     pub window_max_series: u32,
+    /// Longer windows that are rolled up from the one before: the first from the longest of the above; none = no rollup
+    #[arg(
+        long,
+        env = "TIDEWATCH_WINDOW_ROLLUPS",
+        default_value = "5m,1h",
+        value_delimiter = ',',
+        value_parser = rollup,
+        value_name = "TIME,.."
+    )]
+    pub window_rollups: Vec<Option<Duration>>,
+    /// Count what is later than window-lateness after all, as deltas; a repeat is not recognised any more then
+    #[arg(long, env = "TIDEWATCH_WINDOW_LATE_BACKFILL")]
+    pub late_backfill: bool,
+    /// Threads, each a member of the group with partitions of its own
+    #[arg(
+        long = "stream-processor-threads",
+        env = "TIDEWATCH_STREAM_PROCESSOR_THREADS",
+        default_value = "1",
+        value_parser = clap::value_parser!(u16).range(1..=256)
+    )]
+    pub threads: u16,
+    /// What a reader of the output may see after a crash
+    #[arg(
+        long = "stream-processor-delivery",
+        env = "TIDEWATCH_STREAM_PROCESSOR_DELIVERY",
+        default_value = "exactly-once",
+        value_enum
+    )]
+    pub delivery: Delivery,
     /// Time between commits: what was emitted becomes visible with one
     #[arg(long, env = "TIDEWATCH_STREAM_PROCESSOR_COMMIT_INTERVAL", default_value = "500ms", value_parser = duration)]
     pub commit_interval: Duration,
@@ -54,7 +85,24 @@ impl Config {
             lateness_ms: millis(self.window_lateness),
             max_series: self.window_max_series,
             tiers_ms: self.window_tiers.iter().copied().map(millis).collect(),
+            backfill: self.late_backfill,
+            filter: 0,
         }
+    }
+
+    pub(crate) fn rollups_ms(&self) -> Vec<i64> {
+        self.window_rollups.iter().flatten().map(|rollup| rollup.as_millis() as i64).collect()
+    }
+
+    /// Whether the tiers fit into each other; clap sees each alone.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let mut tiers = self.window_settings().tiers_ms;
+        tiers.extend(self.rollups_ms());
+        let fit = |pair: &[i64]| pair[0] > 0 && pair[1] > pair[0] && pair[1] % pair[0] == 0;
+        if tiers.first().is_some_and(|first| *first >= 1_000) && tiers.windows(2).all(fit) {
+            return Ok(());
+        }
+        Err(Error::Tiers(tiers.into_iter().map(tier_name).collect::<Vec<_>>().join(",")))
     }
 
     /// The instance's name; the host's unless told otherwise.
@@ -66,4 +114,8 @@ impl Config {
             .filter(|name| !name.is_empty())
             .unwrap_or_else(|| "stream-processor".into())
     }
+}
+
+fn rollup(text: &str) -> Result<Option<Duration>, String> {
+    if text == "none" { Ok(None) } else { duration(text).map(Some) }
 }

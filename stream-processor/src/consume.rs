@@ -1,18 +1,19 @@
-//! The thread that owns the partitions: poll, step, and every half second a commit.
+//! The thread that owns the partitions: poll, step, and twice a second a cut for the committing thread.
 //!
 //! A session is one membership with one producer. After any error both are dropped and a new session restores from what
 //! is committed: an unclear commit is cleared by reading whether it took. Nothing is kept across sessions.
 
 use std::{
-    collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rdkafka::{
     Message,
-    message::{BorrowedMessage, Header, Headers, OwnedHeaders},
+    consumer::Consumer,
+    message::{BorrowedMessage, Header, OwnedHeaders},
 };
-use tidewatch_schemas::{DecodeError, MetricFrame, Reason, Topics, decode, headers};
+use tidewatch_schemas::{Reason, Topics, headers};
 use tidewatch_service_kit::{
     Shutdown,
     health::Component,
@@ -23,23 +24,37 @@ use tidewatch_service_kit::{
 use crate::{
     Config, Error,
     commit::Committed,
+    committer::{self, Committer, Flight},
     emit::{Batch, Emitter},
     error::SessionError,
-    metrics::ProcessorMetrics,
-    tick::Ticker,
-    window::{Input, PartitionWindows, Record, Refusal, Verdict},
+    layout::Refusal,
+    metrics::{ProcessorMetrics, Tally},
+    tick::{Ticker, tick_headers},
+    window::{Record, Verdict},
 };
+
+mod decode;
+mod inputs;
+mod partition;
+
+use inputs::Inputs;
+pub(crate) use partition::Partition;
 
 pub(crate) const STAGE: &str = "stream-processor";
 
 const POLL: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_secs(1);
-/// Windows waiting for a commit after which it does not wait for its time.
-const MAX_PENDING: usize = 20_000;
+/// Between ticks of a topic that others read too.
+const ROLLUP_TICK: Duration = Duration::from_secs(30);
+/// Records after which the clock is looked at.
+const ROUND: u32 = 128;
+/// Bytes waiting for a commit after which it does not wait for its time.
+const MAX_PENDING: usize = 16 << 20;
 
 /// Sessions, one after the other, until the wish to stop.
 pub(crate) fn run(
     config: &Config,
+    instance: &str,
     metrics: &ProcessorMetrics,
     component: &Component,
     shutdown: &Shutdown,
@@ -48,7 +63,7 @@ pub(crate) fn run(
     while !shutdown.is_triggered() {
         let begun = Instant::now();
         metrics.record_session();
-        match session(config, metrics, component, shutdown) {
+        match session(config, instance, metrics, component, shutdown) {
             Ok(()) => break,
             Err(SessionError::Fatal(error)) => return Err(error),
             Err(error) => {
@@ -70,50 +85,41 @@ pub(crate) fn run(
 
 fn session(
     config: &Config,
+    instance: &str,
     metrics: &ProcessorMetrics,
     component: &Component,
     shutdown: &Shutdown,
 ) -> Result<(), SessionError> {
-    let instance = config.instance();
-    let emitter = Emitter::open(&config.kafka, &instance)?;
+    let emitter = Emitter::open(&config.kafka, instance, config.delivery)?;
     let ticker = Ticker::new(&config.kafka).map_err(SessionError::kafka("create tick producer"))?;
-    let topics = config.kafka.topics();
-    let group =
-        Group::join_as(&config.kafka, &config.kafka.group(STAGE), &instance, &[&topics.raw()], |starts| {
+    let inputs = Inputs::new(config);
+    let flight = Arc::new(Flight::default());
+    let waiting = Arc::clone(&flight);
+    let group = Group::join_waiting(
+        &config.kafka,
+        &config.kafka.group(STAGE),
+        instance,
+        &inputs.topics(),
+        |starts| {
             starts.iter_mut().for_each(start_at_low_water);
             Ok(())
-        })
-        .map_err(SessionError::kafka("join group"))?;
+        },
+        move || waiting.wait(),
+    )
+    .map_err(SessionError::kafka("join group"))?;
     component.waiting("an assignment of partitions");
-    let mut session = Session { config, metrics, topics, partitions: BTreeMap::new(), originals: Vec::new() };
-    let (mut committed, mut told) = (Instant::now(), Instant::now());
-    loop {
-        let polled = group.poll(POLL).map_err(SessionError::kafka("poll"))?;
-        for change in polled.changes {
-            session.change(change)?;
-            if !session.partitions.is_empty() {
-                component.ready();
-            }
-        }
-        match polled.message {
-            Some(message) => session.take(&message),
-            None => metrics.record_idle(),
-        }
-        session.tick(&ticker);
-        let stop = shutdown.is_triggered();
-        if stop || committed.elapsed() >= config.commit_interval || session.pending() >= MAX_PENDING {
-            session.commit(&group, &emitter)?;
-            committed = Instant::now();
-        }
-        if told.elapsed() >= TICK {
-            emitter.serve();
-            session.tell(group.lag());
-            told = Instant::now();
-        }
-        if stop {
-            return Ok(());
-        }
-    }
+    let (committer, receiver) = Committer::new(&flight);
+    std::thread::scope(|scope| {
+        // dropped at the end of this: the thread ends with it
+        let committer = committer;
+        let thread = std::thread::Builder::new().name("committer".into());
+        let group = &group;
+        thread
+            .spawn_scoped(scope, move || committer::serve(emitter, group, &receiver, &flight, metrics))
+            .map_err(|error| SessionError::Fatal(Error::Thread(error)))?;
+        let mut session = Session::new(config, metrics, inputs);
+        session.go(group, &committer, &ticker, component, shutdown)
+    })
 }
 
 /// Where a partition has to be read from: its low water.
@@ -125,196 +131,247 @@ fn start_at_low_water(start: &mut Start) {
     }
 }
 
-/// One assigned partition.
-struct Partition {
-    windows: PartitionWindows,
-    /// When a record of it was last seen, or a tick sent.
-    heard: Instant,
-    /// The position at the last commit.
-    committed: i64,
-    replay: Option<(i64, Instant)>,
-}
-
 struct Session<'a> {
     config: &'a Config,
     metrics: &'a ProcessorMetrics,
     topics: Topics,
-    partitions: BTreeMap<i32, Partition>,
-    /// Late and refused records since the last commit.
-    originals: Vec<Original>,
+    inputs: Inputs,
+    /// By input and partition.
+    partitions: Vec<Vec<Option<Partition>>>,
+    /// Late and refused records since the last commit, and ticks, by the input they belong to.
+    originals: Vec<(usize, Original)>,
+    originals_size: usize,
+    tally: Tally,
+    /// Where a frame that is not in Avro is put.
+    scratch: Vec<u8>,
+    /// The clock, as of this round.
+    now: Instant,
 }
 
-impl Session<'_> {
-    fn change(&mut self, change: GroupChange) -> Result<(), Error> {
+impl<'a> Session<'a> {
+    fn new(config: &'a Config, metrics: &'a ProcessorMetrics, inputs: Inputs) -> Self {
+        Self {
+            config,
+            metrics,
+            topics: config.kafka.topics(),
+            partitions: inputs.iter().map(|_| Vec::new()).collect(),
+            inputs,
+            originals: Vec::new(),
+            originals_size: 0,
+            tally: Tally::default(),
+            scratch: Vec::new(),
+            now: Instant::now(),
+        }
+    }
+
+    fn go(
+        &mut self,
+        group: &Group,
+        committer: &Committer,
+        ticker: &Ticker,
+        component: &Component,
+        shutdown: &Shutdown,
+    ) -> Result<(), SessionError> {
+        let (mut committed, mut told, mut ticked) = (self.now, self.now, self.now);
+        loop {
+            for _ in 0..ROUND {
+                let polled = group.poll(POLL).map_err(SessionError::kafka("poll"))?;
+                for change in polled.changes {
+                    self.change(change)?;
+                    if self.all().next().is_some() {
+                        component.ready();
+                    }
+                }
+                let Some(message) = polled.message else {
+                    self.tally.idle = true;
+                    break;
+                };
+                self.take(&message);
+            }
+            self.now = Instant::now();
+            self.tally.flush(self.metrics, now_ms());
+            committer.check()?;
+            if self.now - ticked >= TICK / 10 {
+                self.tick(group, ticker);
+                ticked = self.now;
+            }
+            let stop = shutdown.is_triggered();
+            let due = self.now - committed >= self.config.commit_interval && committer.is_free();
+            if stop || due || self.pending() >= MAX_PENDING {
+                let batch = self.cut();
+                if !batch.is_empty() {
+                    let member = group.consumer().group_metadata().ok_or(SessionError::NoMembership)?;
+                    committer.submit((member, batch))?;
+                }
+                committed = self.now;
+            }
+            if self.now - told >= TICK {
+                self.tell(group);
+                told = self.now;
+            }
+            if stop {
+                return committer.wait();
+            }
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Partition> {
+        self.partitions.iter().flatten().flatten()
+    }
+
+    fn change(&mut self, change: GroupChange) -> Result<(), SessionError> {
         match change {
             GroupChange::Assigned(starts) => {
                 for start in starts {
-                    let windows = self.restore(&start)?;
-                    let left = windows.replay_left();
-                    tracing::info!(
-                        partition = start.partition,
-                        position = windows.position(),
-                        replay = left,
-                        "partition assigned"
-                    );
-                    let now = Instant::now();
-                    let replay = (left > 0).then_some((left, now));
-                    let committed = windows.position() + left;
-                    self.partitions
-                        .insert(start.partition, Partition { windows, heard: now, committed, replay });
+                    let Some(input) = self.inputs.position(&start.topic) else { continue };
+                    let partition = Partition::restore(&start, &self.inputs[input].setup, self.now)?;
+                    let number = start.partition as usize;
+                    let all = &mut self.partitions[input];
+                    if all.len() <= number {
+                        all.resize_with(number + 1, || None);
+                    }
+                    all[number] = Some(partition);
                 }
             }
             // what was not committed is not lost: the next owner computes it again
             GroupChange::Revoked(gone) => {
-                for (_, partition) in gone {
-                    tracing::info!(partition, "partition revoked");
-                    self.partitions.remove(&partition);
-                    self.originals.retain(|original| original.partition != partition);
+                for (topic, number) in gone {
+                    tracing::info!(topic, partition = number, "partition revoked");
+                    if let Some(input) = self.inputs.position(&topic)
+                        && let Some(partition) = self.partitions[input].get_mut(number as usize)
+                    {
+                        *partition = None;
+                    }
                 }
+                // records that belong to a partition that is gone are its next owner's
+                let partitions = &self.partitions;
+                self.originals.retain(|(input, original)| {
+                    partitions[*input].get(original.partition as usize).is_some_and(Option::is_some)
+                });
             }
         }
         Ok(())
     }
 
-    fn restore(&self, start: &Start) -> Result<PartitionWindows, Error> {
-        let settings = self.config.window_settings();
-        match &start.committed {
-            None => Ok(PartitionWindows::begin(start.partition, 0, settings)),
-            // an offset set by hand: a clean start from there
-            Some((offset, metadata)) if metadata.is_empty() => {
-                Ok(PartitionWindows::begin(start.partition, *offset, settings))
-            }
-            Some((offset, metadata)) => {
-                let committed = Committed::parse(*offset, metadata)
-                    .map_err(|source| Error::Metadata { partition: start.partition, source })?;
-                if committed.settings != settings {
-                    tracing::info!(
-                        partition = start.partition,
-                        "window settings changed: open windows go out as partial ones"
-                    );
-                }
-                Ok(PartitionWindows::restore(start.partition, &committed, settings))
-            }
-        }
-    }
-
     fn take(&mut self, message: &BorrowedMessage<'_>) {
-        let Some(partition) = self.partitions.get_mut(&message.partition()) else { return };
+        let Some(input) = self.inputs.position(message.topic()) else { return };
+        let number = message.partition() as usize;
+        let Some(partition) = self.partitions[input].get_mut(number).and_then(Option::as_mut) else { return };
         if message.offset() < partition.windows.position() {
             return;
         }
         let append_time = message.timestamp().to_millis().unwrap_or(0);
-        let decoded = read(message);
-        let input = match &decoded {
-            Ok(Some(frame)) => Input::Frame(frame),
-            Ok(None) => Input::Tick,
-            Err(error) => Input::Unreadable(reason_of(error)),
-        };
-        let verdict = partition.windows.step(Record { offset: message.offset(), append_time, input });
-        partition.heard = Instant::now();
+        let decoded = decode::decode(self.inputs[input].kind, message, &mut self.scratch);
+        let record = Record { offset: message.offset(), append_time, input: decoded.input() };
+        let verdict = partition.windows.step(record);
+        let unreadable = decoded.unreadable();
+        partition.heard = self.now;
         let live = partition.windows.is_live();
-        self.metrics.record_read(live, now_ms() - append_time);
+        self.tally.read(live, append_time);
         if !live {
             return;
         }
-        if let Some((records, since)) = partition.replay.take() {
-            let (partition, seconds) = (message.partition(), since.elapsed().as_secs_f64());
-            tracing::info!(partition, records, seconds, "replay is through");
-        }
+        partition.replayed();
         let refusal = match verdict {
             Verdict::Ticked => None,
             Verdict::Counted { samples, refused } => {
-                self.metrics.record_samples(samples);
+                self.tally.samples += samples as u64;
                 refused
             }
             Verdict::Late => {
                 self.metrics.record_late();
-                let header = Header { key: headers::LATE_REASON, value: Some(Reason::Late.code()) };
-                let headers = message
-                    .headers()
-                    .map_or_else(OwnedHeaders::new, rdkafka::message::BorrowedHeaders::detach)
-                    .insert(header);
-                self.originals.push(Original::of(message, self.topics.late(), headers));
+                self.set_aside_late(message, input);
                 None
             }
             Verdict::Refused(refusal) => Some(refusal),
         };
         if let Some(Refusal { reason, message: why }) = refusal {
-            let why = decoded.err().map_or(why, |error| error.to_string());
+            let why = unreadable.unwrap_or(why);
             self.metrics.record_dead_letter(reason);
             let source =
                 Source { topic: message.topic(), partition: message.partition(), offset: message.offset() };
             let headers = dead_letter_headers(STAGE, &source, reason, &why);
-            self.originals.push(Original::of(message, self.topics.dead_letter(STAGE), headers));
+            self.set_aside(input, Original::of(message, self.topics.dead_letter(STAGE), headers));
         }
     }
 
+    /// A late frame goes to its topic; a late window is counted as a delta, and there is nothing to keep.
+    fn set_aside_late(&mut self, message: &BorrowedMessage<'_>, input: usize) {
+        if input > 0 {
+            return;
+        }
+        let reason = if self.config.late_backfill { headers::BACKFILLED } else { Reason::Late.code() };
+        let header = Header { key: headers::LATE_REASON, value: Some(reason) };
+        let headers = message
+            .headers()
+            .map_or_else(OwnedHeaders::new, rdkafka::message::BorrowedHeaders::detach)
+            .insert(header);
+        self.set_aside(input, Original::of(message, self.topics.late(), headers));
+    }
+
+    fn set_aside(&mut self, input: usize, original: Original) {
+        self.originals_size += original.payload.len() + 256;
+        self.originals.push((input, original));
+    }
+
     /// A tick for every partition that is silent with windows open, and through with its replay.
-    fn tick(&mut self, ticker: &Ticker) {
-        for (&number, partition) in &mut self.partitions {
-            if partition.heard.elapsed() < TICK || ticker.in_flight() > 1_000 {
-                continue;
+    fn tick(&mut self, group: &Group, ticker: &Ticker) {
+        let mut ticks = Vec::new();
+        for number in 0..self.partitions[0].len() {
+            // a rollup's input is silent for good only if all before it are
+            let mut quiet = true;
+            for (input, all) in self.partitions.iter_mut().enumerate() {
+                let Some(partition) = all.get_mut(number).and_then(Option::as_mut) else { break };
+                let wanted = partition.windows.replay_left() == 0 && partition.windows.has_open_windows();
+                let silence = self.now - partition.heard;
+                if input == 0 && wanted && silence >= TICK && ticker.in_flight() <= 1_000 {
+                    partition.heard = self.now;
+                    if ticker.tick(number as i32) {
+                        self.metrics.record_tick();
+                    }
+                }
+                if input > 0 && wanted && quiet && silence >= ROLLUP_TICK {
+                    partition.heard = self.now;
+                    ticks.push((input, number as i32));
+                    self.metrics.record_tick();
+                }
+                quiet &= partition.windows.replay_left() == 0
+                    && !partition.windows.has_open_windows()
+                    && partition.windows.pending() == 0
+                    && silence >= 10 * TICK
+                    && group.lag_of(&self.inputs[input].topic, number as i32) == 0;
             }
-            partition.heard = Instant::now();
-            if partition.windows.replay_left() == 0
-                && partition.windows.has_open_windows()
-                && ticker.tick(number)
-            {
-                self.metrics.record_tick();
-            }
+        }
+        for (input, partition) in ticks {
+            let topic = self.inputs[input].topic.clone();
+            let headers = tick_headers();
+            self.set_aside(input, Original { topic, partition, key: None, payload: Vec::new(), headers });
         }
     }
 
     fn pending(&self) -> usize {
-        self.originals.len() + self.partitions.values().map(|p| p.windows.pending()).sum::<usize>()
+        self.originals_size + self.all().map(|p| p.windows.pending()).sum::<usize>()
     }
 
-    fn commit(&mut self, group: &Group, emitter: &Emitter) -> Result<(), SessionError> {
-        let mut batch = Batch { originals: std::mem::take(&mut self.originals), ..Batch::default() };
-        for (&number, partition) in &mut self.partitions {
-            if partition.windows.position() == partition.committed && partition.windows.pending() == 0 {
-                continue;
+    fn cut(&mut self) -> Batch {
+        let originals = std::mem::take(&mut self.originals).into_iter().map(|(_, original)| original);
+        let mut batch = Batch { originals: originals.collect(), ..Batch::default() };
+        self.originals_size = 0;
+        for (input, all) in self.partitions.iter_mut().enumerate() {
+            for (number, partition) in all.iter_mut().enumerate() {
+                let Some(cut) = partition.as_mut().and_then(Partition::cut) else { continue };
+                batch.windows.push((number as i32, cut.output));
+                batch.offsets.push((self.inputs[input].topic.clone(), number as i32, cut.committed));
             }
-            let Some(cut) = partition.windows.cut() else { continue };
-            partition.committed = cut.committed.high_water;
-            batch.windows.extend(cut.windows);
-            batch.offsets.push((number, cut.committed));
         }
-        if batch.offsets.is_empty() {
-            return Ok(());
+        batch
+    }
+
+    fn tell(&mut self, group: &Group) {
+        for partition in self.partitions.iter_mut().flatten().flatten() {
+            partition.tell_progress(self.now);
         }
-        let begun = Instant::now();
-        emitter.commit(group, &batch)?;
-        self.metrics.record_commit(begun.elapsed().as_secs_f64(), &batch.windows);
-        Ok(())
-    }
-
-    fn tell(&self, lag: i64) {
-        let sizes = self.partitions.values().map(|p| p.windows.size());
-        let (windows, servers) = sizes.fold((0, 0), |(w, s), (windows, servers)| (w + windows, s + servers));
-        let open = self.partitions.values().filter(|p| p.windows.has_open_windows());
-        let lowest = open.filter_map(|p| p.windows.clock()).min();
-        let delay = lowest.map_or(0, |clock| now_ms() - clock);
-        self.metrics.record_state(self.partitions.len(), windows, servers, lag, delay);
-    }
-}
-
-/// `None` = a tick.
-fn read(message: &BorrowedMessage<'_>) -> Result<Option<MetricFrame>, DecodeError> {
-    let payload = message.payload().unwrap_or_default();
-    let is_tick =
-        |headers: &rdkafka::message::BorrowedHeaders| headers.iter().any(|h| h.key == headers::TICK);
-    if payload.is_empty() && message.headers().is_some_and(is_tick) {
-        return Ok(None);
-    }
-    decode(payload).map(|(frame, _)| Some(frame))
-}
-
-fn reason_of(error: &DecodeError) -> Reason {
-    match error {
-        DecodeError::Json(_) => Reason::BadJson,
-        DecodeError::UnknownSchema(_) => Reason::UnknownSchema,
-        _ => Reason::Undecodable,
+        self.metrics.record_state(self.all(), &self.partitions[0], group.lag(), now_ms());
     }
 }
 

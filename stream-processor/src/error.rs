@@ -11,6 +11,9 @@ pub enum Error {
     /// The offsets were written by a newer version: reading on would count twice.
     #[error("restore partition {partition}: {source}")]
     Metadata { partition: i32, source: UnknownMetadata },
+    /// The settings are each good, but not together.
+    #[error("windows of {0}: each has to be a multiple of the one before, and the first a second at least")]
+    Tiers(String),
     #[error("start thread: {0}")]
     Thread(std::io::Error),
     #[error("process records: the thread panicked")]
@@ -24,8 +27,10 @@ pub(crate) enum SessionError {
     Kafka { action: &'static str, source: KafkaError },
     #[error(transparent)]
     Transaction(#[from] TransactionError),
-    #[error("encode {what}: {message}")]
-    Encode { what: &'static str, message: String },
+    #[error("cut: the membership is over")]
+    NoMembership,
+    #[error("commit: its thread is gone")]
+    CommitterGone,
     #[error(transparent)]
     Fatal(#[from] Error),
 }

@@ -9,34 +9,51 @@
 //! ```
 //! Invariant: output and offsets are one Kafka transaction; a restart reads again from L and emits from H on.
 
+mod aggregate;
 pub mod commit;
+mod committer;
 mod config;
 mod consume;
 mod emit;
+mod encode;
 mod error;
+pub mod filter;
+mod layout;
 mod metrics;
+pub mod read;
 mod tick;
 pub mod window;
 
-mod aggregate;
-
 pub use config::Config;
+pub use emit::Delivery;
+pub use encode::{Emitted, Output};
 pub use error::Error;
+pub use layout::Refusal;
 
 use tidewatch_service_kit::{Deps, Shutdown};
 
 /// Consumes until the wish to stop; returns early only when starting again can't help.
 pub async fn run(config: Config, deps: Deps, shutdown: Shutdown) -> Result<(), Error> {
+    config.check()?;
     let metrics = metrics::ProcessorMetrics::new(&deps.metrics);
     let component = deps.health.component("stream-processor");
-    // librdkafka's calls block: a thread of its own, not the runtime
-    let thread = std::thread::Builder::new()
-        .name("stream-processor".into())
-        .spawn(move || consume::run(&config, &metrics, &component, &shutdown))
-        .map_err(Error::Thread)?;
-    tokio::task::spawn_blocking(move || thread.join())
-        .await
-        .ok()
-        .and_then(Result::ok)
-        .unwrap_or(Err(Error::Panicked))
+    let mut threads = Vec::new();
+    for number in 0..config.threads {
+        let (config, metrics, component) = (config.clone(), metrics.clone(), component.clone());
+        let shutdown = shutdown.clone();
+        let instance = match number {
+            0 => config.instance(),
+            more => format!("{}.{more}", config.instance()),
+        };
+        // librdkafka's calls block: threads of their own, not the runtime
+        let thread = std::thread::Builder::new()
+            .name(format!("processor-{number}"))
+            .spawn(move || consume::run(&config, &instance, &metrics, &component, &shutdown))
+            .map_err(Error::Thread)?;
+        threads.push(tokio::task::spawn_blocking(move || thread.join()));
+    }
+    for thread in threads {
+        thread.await.ok().and_then(Result::ok).unwrap_or(Err(Error::Panicked))?;
+    }
+    Ok(())
 }

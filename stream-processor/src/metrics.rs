@@ -1,8 +1,10 @@
 //! What the stream processor tells of itself.
 
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
-use tidewatch_schemas::{AggregateFrame, AggregateKind, Reason, topics::tier_name};
+use tidewatch_schemas::{AggregateKind, Reason, topics::tier_name};
 use tidewatch_service_kit::Metrics;
+
+use crate::{consume::Partition, emit::Batch};
 
 #[derive(Debug, Clone)]
 pub(crate) struct ProcessorMetrics {
@@ -19,6 +21,8 @@ pub(crate) struct ProcessorMetrics {
     open_windows: IntGauge,
     servers: IntGauge,
     lag_records: IntGauge,
+    lag_samples: IntGauge,
+    replay_left: IntGauge,
     lag_seconds: Gauge,
     watermark_delay: Gauge,
 }
@@ -34,10 +38,7 @@ impl ProcessorMetrics {
             dead_letters.with_label_values(&[reason.code()]);
         }
         Self {
-            records: m.counter(
-                "tidewatch_stream_processor_records_total",
-                "Records of metrics.raw read for the first time",
-            ),
+            records: m.counter("tidewatch_stream_processor_records_total", "Records read for the first time"),
             samples: m.counter("tidewatch_stream_processor_samples_total", "Samples counted into windows"),
             windows: m.counters(
                 "tidewatch_stream_processor_windows_total",
@@ -68,7 +69,15 @@ impl ProcessorMetrics {
                 .gauge("tidewatch_stream_processor_open_windows", "Windows that still take samples"),
             servers: m.gauge("tidewatch_stream_processor_servers", "Servers with windows above the floor"),
             lag_records: m
-                .gauge("tidewatch_stream_processor_lag_records", "Records of metrics.raw not yet read"),
+                .gauge("tidewatch_stream_processor_lag_records", "Records not yet read, of all inputs"),
+            lag_samples: m.gauge(
+                "tidewatch_stream_processor_lag_samples",
+                "Samples not yet read, going by how many a record has held so far",
+            ),
+            replay_left: m.gauge(
+                "tidewatch_stream_processor_replay_left_records",
+                "Records to be read again before anything new is counted",
+            ),
             lag_seconds: m.float_gauge(
                 "tidewatch_stream_processor_lag_seconds",
                 "Age of the last record read when it was read",
@@ -80,19 +89,6 @@ impl ProcessorMetrics {
         }
     }
 
-    pub(crate) fn record_read(&self, live: bool, age_ms: i64) {
-        if live {
-            self.records.inc();
-        } else {
-            self.replayed.inc();
-        }
-        self.lag_seconds.set(age_ms.max(0) as f64 / 1_000.0);
-    }
-
-    pub(crate) fn record_samples(&self, samples: usize) {
-        self.samples.inc_by(samples as u64);
-    }
-
     pub(crate) fn record_late(&self) {
         self.late.inc();
     }
@@ -101,9 +97,9 @@ impl ProcessorMetrics {
         self.dead_letters.with_label_values(&[reason.code()]).inc();
     }
 
-    pub(crate) fn record_commit(&self, seconds: f64, windows: &[AggregateFrame]) {
+    pub(crate) fn record_commit(&self, seconds: f64, batch: &Batch) {
         self.commit_seconds.observe(seconds);
-        for window in windows {
+        for window in batch.windows.iter().flat_map(|(_, output)| output.records()) {
             let kind = if window.kind == AggregateKind::Final { "final" } else { "delta" };
             self.windows.with_label_values(&[tier_name(window.window_ms).as_str(), kind]).inc();
         }
@@ -117,22 +113,65 @@ impl ProcessorMetrics {
         self.ticks.inc();
     }
 
-    pub(crate) fn record_idle(&self) {
-        self.lag_seconds.set(0.0);
-    }
-
-    pub(crate) fn record_state(
+    /// `raw` are the partitions of the frames' topic: their clocks are those that wait for nothing before them.
+    pub(crate) fn record_state<'a>(
         &self,
-        partitions: usize,
-        open_windows: usize,
-        servers: usize,
+        all: impl Iterator<Item = &'a Partition>,
+        raw: &[Option<Partition>],
         lag: i64,
-        delay_ms: i64,
+        now_ms: i64,
     ) {
-        self.partitions.set(partitions as i64);
-        self.open_windows.set(open_windows as i64);
+        let (mut windows, mut servers, mut partitions, mut replay) = (0, 0, 0, 0);
+        for partition in all {
+            let (open, known) = partition.windows.size();
+            windows += open;
+            servers += known;
+            partitions += 1;
+            replay += partition.windows.replay_left();
+        }
+        let open = raw.iter().flatten().filter(|p| p.windows.has_open_windows());
+        let lowest = open.filter_map(|p| p.windows.clock()).min();
+        self.partitions.set(partitions);
+        self.open_windows.set(windows as i64);
         self.servers.set(servers as i64);
         self.lag_records.set(lag);
-        self.watermark_delay.set(delay_ms.max(0) as f64 / 1_000.0);
+        let records = self.records.get().max(1);
+        self.lag_samples.set((lag as f64 * self.samples.get() as f64 / records as f64) as i64);
+        self.replay_left.set(replay);
+        self.watermark_delay.set(lowest.map_or(0, |clock| now_ms - clock).max(0) as f64 / 1_000.0);
+    }
+}
+
+/// What happened in a round, told at its end.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    records: u64,
+    replayed: u64,
+    pub(crate) samples: u64,
+    last_append: Option<i64>,
+    /// Nothing was there to be read.
+    pub(crate) idle: bool,
+}
+
+impl Tally {
+    pub(crate) fn read(&mut self, live: bool, append_time: i64) {
+        if live {
+            self.records += 1;
+        } else {
+            self.replayed += 1;
+        }
+        self.last_append = Some(append_time);
+    }
+
+    pub(crate) fn flush(&mut self, metrics: &ProcessorMetrics, now_ms: i64) {
+        metrics.records.inc_by(self.records);
+        metrics.replayed.inc_by(self.replayed);
+        metrics.samples.inc_by(self.samples);
+        if self.idle {
+            metrics.lag_seconds.set(0.0);
+        } else if let Some(append_time) = self.last_append {
+            metrics.lag_seconds.set((now_ms - append_time).max(0) as f64 / 1_000.0);
+        }
+        *self = Self::default();
     }
 }

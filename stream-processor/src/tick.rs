@@ -25,9 +25,8 @@ impl Ticker {
 
     /// Whether the tick is on its way.
     pub(crate) fn tick(&self, partition: i32) -> bool {
-        let header = OwnedHeaders::new().insert(Header { key: headers::TICK, value: Some("1") });
         let record =
-            BaseRecord::<(), [u8]>::to(&self.topic).partition(partition).payload(&[]).headers(header);
+            BaseRecord::<(), [u8]>::to(&self.topic).partition(partition).payload(&[]).headers(tick_headers());
         self.producer.send(record).is_ok()
     }
 
@@ -35,4 +34,9 @@ impl Ticker {
     pub(crate) fn in_flight(&self) -> i32 {
         self.producer.in_flight_count()
     }
+}
+
+/// What says that an empty record is a tick.
+pub(crate) fn tick_headers() -> OwnedHeaders {
+    OwnedHeaders::new().insert(Header { key: headers::TICK, value: Some("1") })
 }

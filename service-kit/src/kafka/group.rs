@@ -7,7 +7,10 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -65,6 +68,9 @@ pub struct GroupContext {
     changes: Arc<Mutex<VecDeque<KafkaResult<GroupChange>>>>,
     lags: Lags,
     starter: Box<Starter>,
+    before_revoke: Box<dyn Fn() + Send + Sync>,
+    /// Whether there are changes: asked at every poll, where a lock would cost.
+    changed: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for GroupContext {
@@ -96,6 +102,7 @@ impl ClientContext for GroupContext {
 impl GroupContext {
     fn push(&self, change: KafkaResult<GroupChange>) {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
+        self.changed.store(true, Ordering::Release);
     }
 
     fn starts(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) -> KafkaResult<Vec<Start>> {
@@ -150,6 +157,7 @@ impl ConsumerContext for GroupContext {
             });
             self.push(result.map(GroupChange::Assigned));
         } else {
+            (self.before_revoke)();
             let gone = list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
             let left = consumer.unassign();
             self.push(Ok(GroupChange::Revoked(gone)));
@@ -164,6 +172,7 @@ impl ConsumerContext for GroupContext {
 pub struct Group {
     consumer: BaseConsumer<GroupContext>,
     changes: Arc<Mutex<VecDeque<KafkaResult<GroupChange>>>>,
+    changed: Arc<AtomicBool>,
     lags: Lags,
 }
 
@@ -181,7 +190,7 @@ impl Group {
         topics: &[&str],
         starter: impl Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync + 'static,
     ) -> KafkaResult<Self> {
-        Self::join_with(&config.consumer(group), topics, starter)
+        Self::join_with(&config.consumer(group), topics, starter, || ())
     }
 
     /// Joins as a static member: a restart under the same `instance` gets its partitions back at once.
@@ -192,29 +201,53 @@ impl Group {
         topics: &[&str],
         starter: impl Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync + 'static,
     ) -> KafkaResult<Self> {
-        Self::join_with(config.consumer(group).set("group.instance.id", instance), topics, starter)
+        Self::join_waiting(config, group, instance, topics, starter, || ())
+    }
+
+    /// The same; `before_revoke` runs before partitions are let go: a commit under way is to end there.
+    pub fn join_waiting(
+        config: &KafkaConfig,
+        group: &str,
+        instance: &str,
+        topics: &[&str],
+        starter: impl Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync + 'static,
+        before_revoke: impl Fn() + Send + Sync + 'static,
+    ) -> KafkaResult<Self> {
+        let mut client = config.consumer(group);
+        client.set("group.instance.id", instance);
+        Self::join_with(&client, topics, starter, before_revoke)
     }
 
     fn join_with(
         client: &ClientConfig,
         topics: &[&str],
         starter: impl Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync + 'static,
+        before_revoke: impl Fn() + Send + Sync + 'static,
     ) -> KafkaResult<Self> {
         let changes = Arc::default();
+        let changed = Arc::new(AtomicBool::new(false));
         let lags = Lags::default();
         let context = GroupContext {
             changes: Arc::clone(&changes),
             lags: Arc::clone(&lags),
             starter: Box::new(starter),
+            before_revoke: Box::new(before_revoke),
+            changed: Arc::clone(&changed),
         };
         let consumer: BaseConsumer<GroupContext> = client.create_with_context(context)?;
         consumer.subscribe(topics)?;
-        Ok(Self { consumer, changes, lags })
+        Ok(Self { consumer, changes, changed, lags })
     }
 
     /// Records behind the end of all assigned partitions, a few seconds old.
     pub fn lag(&self) -> i64 {
         self.lags.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
+    /// Records behind the end of one partition, a few seconds old; 0 too when nothing is known of it.
+    pub fn lag_of(&self, topic: &str, partition: i32) -> i64 {
+        let lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
+        lags.get(&(topic.to_owned(), partition)).copied().unwrap_or(0)
     }
 
     /// The next message, and what changed before it. Errors that heal by themselves (a broker away) are passed over; what
@@ -230,6 +263,10 @@ impl Group {
             Some(Err(error)) => return Err(error),
             None => None,
         };
+        if !self.changed.load(Ordering::Acquire) {
+            return Ok(Polled { changes: Vec::new(), message });
+        }
+        self.changed.store(false, Ordering::Release);
         let changes = std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Polled { changes: changes.into_iter().collect::<KafkaResult<_>>()?, message })
     }

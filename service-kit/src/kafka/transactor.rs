@@ -10,7 +10,7 @@ use std::{
 
 use rdkafka::{
     Message, TopicPartitionList,
-    consumer::Consumer,
+    consumer::{CommitMode, Consumer, ConsumerGroupMetadata},
     error::{KafkaError, RDKafkaErrorCode},
     message::{BorrowedMessage, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer},
@@ -44,6 +44,8 @@ pub struct Outgoing<'a> {
     pub key: Option<&'a [u8]>,
     pub payload: &'a [u8],
     pub headers: OwnedHeaders,
+    /// Milliseconds since 1970 UTC; `None` = now.
+    pub timestamp: Option<i64>,
 }
 
 /// A record that goes out as it came in: to the late topic or a dead letter.
@@ -75,6 +77,7 @@ impl Original {
             key: self.key.as_deref(),
             payload: &self.payload,
             headers: self.headers.clone(),
+            timestamp: None,
         }
     }
 }
@@ -111,26 +114,7 @@ impl Transactor {
 
     /// A full queue is waited for: everything in it belongs to this transaction and is on its way.
     pub fn send(&self, outgoing: Outgoing<'_>) -> Result<(), TransactionError> {
-        let mut record = BaseRecord::<[u8], [u8]>::to(outgoing.topic)
-            .partition(outgoing.partition)
-            .payload(outgoing.payload)
-            .headers(outgoing.headers);
-        if let Some(key) = outgoing.key {
-            record = record.key(key);
-        }
-        let deadline = Instant::now() + TIMEOUT;
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
-                    if Instant::now() < deadline =>
-                {
-                    record = back;
-                    self.producer.poll(Duration::from_millis(20));
-                }
-                Err((error, _)) => return Err(TransactionError::on("send record")(error)),
-            }
-        }
+        send(&self.producer, outgoing)
     }
 
     /// All that was sent since `begin`, and `offsets` for the member's group, or nothing of it.
@@ -139,9 +123,81 @@ impl Transactor {
         let Some(member) = group.consumer().group_metadata() else {
             return Err(TransactionError::on("read group metadata")(KafkaError::Canceled));
         };
+        self.commit_for(&member, offsets)
+    }
+
+    /// The same for a membership as it was when the offsets were cut.
+    pub fn commit_for(
+        &self,
+        member: &ConsumerGroupMetadata,
+        offsets: &TopicPartitionList,
+    ) -> Result<(), TransactionError> {
         self.producer
-            .send_offsets_to_transaction(offsets, &member, TIMEOUT)
+            .send_offsets_to_transaction(offsets, member, TIMEOUT)
             .map_err(TransactionError::on("send offsets"))?;
         self.producer.commit_transaction(TIMEOUT).map_err(TransactionError::on("commit transaction"))
+    }
+}
+
+/// A full queue is waited for, the client being served meanwhile.
+fn send(producer: &BaseProducer<Context>, outgoing: Outgoing<'_>) -> Result<(), TransactionError> {
+    let mut record = BaseRecord::<[u8], [u8]>::to(outgoing.topic)
+        .partition(outgoing.partition)
+        .payload(outgoing.payload)
+        .headers(outgoing.headers);
+    if let Some(key) = outgoing.key {
+        record = record.key(key);
+    }
+    if let Some(timestamp) = outgoing.timestamp {
+        record = record.timestamp(timestamp);
+    }
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
+                if Instant::now() < deadline =>
+            {
+                record = back;
+                producer.poll(Duration::from_millis(20));
+            }
+            Err((error, _)) => return Err(TransactionError::on("send record")(error)),
+        }
+    }
+}
+
+/// The same without transactions: what was sent before an unclear end may be sent again.
+pub struct PlainSender {
+    producer: BaseProducer<Context>,
+}
+
+impl fmt::Debug for PlainSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlainSender").finish_non_exhaustive()
+    }
+}
+
+impl PlainSender {
+    pub fn open(kafka: &KafkaConfig) -> Result<Self, TransactionError> {
+        let mut config = kafka.producer();
+        config.set("linger.ms", "5");
+        let producer =
+            config.create_with_context(Context).map_err(TransactionError::on("create producer"))?;
+        Ok(Self { producer })
+    }
+
+    pub fn serve(&self) {
+        self.producer.poll(Duration::ZERO);
+    }
+
+    pub fn send(&self, outgoing: Outgoing<'_>) -> Result<(), TransactionError> {
+        send(&self.producer, outgoing)
+    }
+
+    /// Waits until everything is on all in-sync replicas, then commits the offsets.
+    pub fn commit(&self, group: &Group, offsets: &TopicPartitionList) -> Result<(), TransactionError> {
+        self.producer.flush(TIMEOUT).map_err(TransactionError::on("flush"))?;
+        let commit = group.consumer().commit(offsets, CommitMode::Sync);
+        commit.map_err(TransactionError::on("commit offsets"))
     }
 }

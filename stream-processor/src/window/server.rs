@@ -1,191 +1,341 @@
-//! One server's windows: its own watermark, its spans, and in each span the series, the sequences and the windows.
+//! One server's windows: its own watermark, its spans, and the layouts it sends.
 //!
-//! A span is a window of the longest tier; everything a frame may touch lies in the one span of its time. So all that is
-//! remembered of a span is a function of the records from the span's first one on: that is what makes L sufficient.
+//! In: what a record brings for each of its series, and the moments at which windows close. Out: records of windows that
+//! closed, deltas for those that had closed before. Invariant: the layouts remembered here are a cache; forgetting one
+//! costs time and changes nothing.
 
-use std::collections::BTreeMap;
+use hashbrown::HashMap;
+use tidewatch_schemas::{AggregateKind, Origin, Reason};
 
-use hashbrown::{HashMap, HashSet};
-use tidewatch_schemas::{
-    AggregateFrame, AggregateKind, Limits, MetricFrame, Origin, Reason, Series, validate::check_series,
+use super::{
+    Tiers, Verdict, WindowSettings,
+    span::{REFUSED, Slots, Span, Window},
+    window_end,
+};
+use crate::{
+    aggregate::Cell,
+    encode::{Identity, Output, Rows},
+    layout::{Hasher, Refusal, Shape},
+    read::FrameView,
 };
 
-use super::{Refusal, Verdict, WindowSettings, window_end};
-use crate::aggregate::{Columns, Identity};
-
-/// What a step knows besides the frame.
+/// What a step knows besides the record.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) settings: &'a WindowSettings,
-    pub(super) limits: &'a Limits,
+    pub(super) tiers: &'a Tiers,
+    pub(super) hasher: Hasher,
     pub(super) partition: i32,
     pub(super) offset: i64,
+    pub(super) clock: i64,
 }
 
 impl Context<'_> {
-    fn identity(&self, end: i64, tier: i64, kind: AggregateKind) -> Identity {
-        let origin = Origin { partition: self.partition, offset: self.offset };
-        Identity { window_start: end - tier, window_ms: tier, kind, origin }
+    pub(super) fn identity(&self, end: i64, tier: i64, kind: AggregateKind) -> Identity {
+        Identity {
+            window_start: end - tier,
+            window_ms: tier,
+            kind,
+            origin: Origin { partition: self.partition, offset: self.offset },
+            clock: self.clock,
+        }
     }
+}
+
+/// What a record brings, series by series.
+pub(super) trait Brought {
+    fn len(&self) -> usize;
+    /// Whether there is something for the series: absent is no error.
+    fn check(&self, index: usize) -> Result<bool, Reason>;
+    /// Whether every series has something good; `false` when that is not known.
+    fn all_good(&self) -> bool;
+    /// Adds it to the series' cell of a window that starts at `start`.
+    fn add(&self, index: usize, start: i64, cell: &mut Cell);
+}
+
+/// Scratch space of a step, kept from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// Index and slot of each good series.
+    good: Vec<(u32, u32)>,
+    delta: Vec<Cell>,
+    slots: Vec<u32>,
 }
 
 #[derive(Debug)]
 pub(super) struct Server {
+    pub(super) name: Box<str>,
     /// The latest time of its own it has shown.
     watermark: i64,
     /// The append clock when it last spoke.
     pub(super) last_append: i64,
-    /// By end.
-    spans: BTreeMap<i64, Span>,
+    /// The lowest end of an open window.
+    pub(super) next_end: i64,
+    /// Ascending by end.
+    spans: Vec<Span>,
+    entries: Vec<Entry>,
+    /// By hash; only as long as there are many.
+    index: HashMap<u128, u32>,
+    /// The entry of the last frame.
+    last: u32,
 }
 
-#[derive(Debug, Default)]
-struct Span {
-    /// By slot, in the order of their first appearance.
-    series: Vec<Series>,
-    slots: HashMap<Series, u32>,
-    layouts: HashMap<u64, ResolvedLayout>,
-    sequences: HashSet<i64>,
-    /// By tier and end.
-    windows: BTreeMap<(i64, i64), Window>,
-}
-
-/// A layout with the slot of each of its series; `None` = that series is refused.
+/// A layout that the server sends.
 #[derive(Debug)]
-struct ResolvedLayout {
-    layout: Vec<Series>,
-    slots: Vec<Option<u32>>,
-    refused: Option<Refusal>,
+struct Entry {
+    hash: u128,
+    /// Bytes of it in a frame.
+    len: u32,
+    /// The entry that followed it last time: collectors repeat themselves.
+    next: u32,
+    /// What it was announced as; 0 = it stands in the frames.
+    layout_id: i64,
+    shape: Shape,
+    /// The span for which the slots are known.
+    span_end: i64,
+    slots: Slots,
+    refusal: Option<Box<Refusal>>,
 }
 
-#[derive(Debug)]
-enum Window {
-    Open(Columns),
-    Closed,
-}
+/// Entries up to which looking at each is quicker than an index.
+const FEW: usize = 8;
 
 impl Server {
-    pub(super) fn new(last_append: i64) -> Self {
-        Self { watermark: i64::MIN, last_append, spans: BTreeMap::new() }
+    pub(super) fn new(name: &str, last_append: i64) -> Self {
+        Self {
+            name: name.into(),
+            watermark: i64::MIN,
+            last_append,
+            next_end: i64::MAX,
+            spans: Vec::new(),
+            entries: Vec::new(),
+            index: HashMap::new(),
+            last: 0,
+        }
     }
 
     pub(super) fn open_windows(&self) -> usize {
-        self.spans
-            .values()
-            .flat_map(|span| span.windows.values())
-            .filter(|w| matches!(w, Window::Open(_)))
-            .count()
+        let windows = self.spans.iter().flat_map(|span| &span.windows);
+        windows.filter(|window| matches!(window, Window::Open(_))).count()
+    }
+
+    pub(super) fn has_open_windows_in(&self, span_end: i64) -> bool {
+        let mut spans = self.spans.iter().filter(|span| span.end == span_end);
+        spans.any(|span| span.windows.iter().any(|window| matches!(window, Window::Open(_))))
     }
 
     pub(super) fn has_open_windows(&self) -> bool {
-        self.open_windows() > 0
+        self.next_end < i64::MAX
     }
 
-    /// Counts a frame into its windows; deltas and windows it closes go to `emit` unless this is a replay.
+    /// The layout that is likely to come next, if it has come.
+    #[inline]
+    pub(super) fn predict(&self, frame: &FrameView<'_>, hasher: Hasher) -> Option<u32> {
+        let next = self.entries.get(self.last as usize)?.next;
+        let entry = self.entries.get(next as usize)?;
+        let layout = frame.body.get(..entry.len as usize)?;
+        let same = if entry.layout_id == 0 {
+            hasher.hash(layout) == entry.hash
+        } else {
+            entry.layout_id == frame.layout_id && layout == [0]
+        };
+        same.then_some(next)
+    }
+
+    /// The layout of this hash, if it was sent before.
+    pub(super) fn find(&self, hash: u128, layout_id: i64) -> Option<u32> {
+        let same = |entry: &Entry| entry.hash == hash && entry.layout_id == layout_id;
+        if self.entries.len() <= FEW {
+            return self.entries.iter().position(same).map(|index| index as u32);
+        }
+        self.index.get(&hash).copied().filter(|index| same(&self.entries[*index as usize]))
+    }
+
+    /// Bytes of an entry's layout in a frame, and how many values it asks for.
+    pub(super) fn extent(&self, entry: u32) -> (usize, usize) {
+        let entry = &self.entries[entry as usize];
+        (entry.len as usize, entry.shape.values as usize)
+    }
+
+    pub(super) fn shape(&self, entry: u32) -> &Shape {
+        &self.entries[entry as usize].shape
+    }
+
+    /// Remembers a layout; `most` is how many may be.
+    pub(super) fn learn(&mut self, hash: u128, len: usize, layout_id: i64, shape: Shape, most: usize) -> u32 {
+        if self.entries.len() >= most.max(FEW) {
+            self.entries.clear();
+            self.index.clear();
+            self.last = 0;
+        }
+        let new = self.entries.len() as u32;
+        let (span_end, slots) = (i64::MIN, Slots::Run(0));
+        self.entries.push(Entry {
+            hash,
+            len: len as u32,
+            next: new,
+            layout_id,
+            shape,
+            span_end,
+            slots,
+            refusal: None,
+        });
+        if self.entries.len() > FEW {
+            let all = self.entries.iter().enumerate();
+            let missing = if self.index.is_empty() { 0 } else { new as usize };
+            self.index.extend(all.skip(missing).map(|(index, entry)| (entry.hash, index as u32)));
+        }
+        new
+    }
+
+    /// Which span holds `end`, made if it is not there.
+    pub(super) fn span(&mut self, end: i64, windows: usize) -> usize {
+        match self.spans.iter().rposition(|span| span.end <= end) {
+            Some(at) if self.spans[at].end == end => at,
+            before => {
+                let at = before.map_or(0, |before| before + 1);
+                self.spans.insert(at, Span::new(end, windows));
+                at
+            }
+        }
+    }
+
+    /// Whether a sequence is new in its span; 0 always is.
+    pub(super) fn is_new(&mut self, span: usize, sequence: i64) -> bool {
+        sequence == 0 || self.spans[span].sequences.insert(sequence)
+    }
+
+    /// Counts what a record brings into its windows; deltas and windows it closes go to `emit` unless this is a replay.
+    /// `time` says which windows, `seen` is what the server's own time has reached with it.
+    #[expect(clippy::too_many_arguments, reason = "one step, and each is needed once")]
     pub(super) fn take(
         &mut self,
         context: &Context<'_>,
-        span_end: i64,
-        frame: &MetricFrame,
-        mut emit: Option<&mut Vec<AggregateFrame>>,
+        span: usize,
+        entry: u32,
+        (time, seen): (i64, i64),
+        brought: &impl Brought,
+        scratch: &mut Scratch,
+        mut emit: Option<&mut Output>,
     ) -> Verdict {
-        let span = self.spans.entry(span_end).or_default();
-        if frame.sequence != 0 && !span.sequences.insert(frame.sequence) {
-            return Verdict::Refused(Refusal {
-                reason: Reason::Duplicate,
-                message: format!("sequence {} of {} was counted before", frame.sequence, frame.server),
-            });
+        let last = std::mem::replace(&mut self.last, entry);
+        self.entries[last as usize].next = entry;
+        let span = &mut self.spans[span];
+        let entry = &mut self.entries[entry as usize];
+        if entry.span_end != span.end {
+            let most = context.settings.max_series as usize;
+            let (slots, refusal) = span.resolve(&entry.shape.layout, most, context.hasher);
+            entry.span_end = span.end;
+            entry.slots = slots;
+            entry.refusal = refusal.map(Box::new);
         }
-        let Span { series, slots, layouts, windows, .. } = span;
-        let resolved = resolve(layouts, series, slots, &frame.layout, context);
-        let mut refused = resolved.refused.clone();
-        let samples: Vec<(u32, f64)> = resolved
-            .slots
-            .iter()
-            .zip(&frame.values)
-            .filter_map(|(slot, &value)| {
-                let slot = (*slot)?;
-                if value.is_infinite() {
-                    refused = Some(Refusal {
-                        reason: Reason::NotANumber,
-                        message: format!("{} is infinite", series[slot as usize].metric),
-                    });
+        let run = match entry.slots {
+            Slots::Run(start) if brought.all_good() => Some(start as usize),
+            _ => None,
+        };
+        let mut refused = entry.refusal.as_deref().cloned();
+        let mut samples = brought.len();
+        if run.is_none() {
+            scratch.good.clear();
+            for index in 0..brought.len() {
+                let slot = entry.slots.get(index);
+                if slot == REFUSED {
+                    continue;
                 }
-                // NaN = absent
-                value.is_finite().then_some((slot, value))
-            })
-            .collect();
-        if samples.is_empty()
-            && let Some(refusal) = refused
-        {
-            return Verdict::Refused(refusal);
-        }
-        for &tier in &context.settings.tiers_ms {
-            let end = window_end(frame.collected_at, tier);
-            let at = (frame.collected_at - (end - tier)) as i32;
-            let passed = self.watermark.saturating_sub(context.settings.grace_ms) >= end;
-            let window = windows
-                .entry((tier, end))
-                .or_insert_with(|| if passed { Window::Closed } else { Window::Open(Columns::default()) });
-            let mut delta = Columns::default();
-            let columns = match window {
-                Window::Open(columns) => columns,
-                Window::Closed => &mut delta,
-            };
-            for &(slot, value) in &samples {
-                columns.add(slot, at, value);
+                match brought.check(index) {
+                    Ok(true) => scratch.good.push((index as u32, slot)),
+                    Ok(false) => {}
+                    Err(reason) => {
+                        let (layout, series) = span.series.get(slot);
+                        refused = Some(Refusal::new(
+                            reason,
+                            format!("value of {} is none to count", layout.name(series)),
+                        ));
+                    }
+                }
             }
-            if !delta.is_empty()
-                && let Some(emit) = emit.as_deref_mut()
+            samples = scratch.good.len();
+            if samples == 0
+                && let Some(refusal) = refused
             {
-                emit.push(delta.frame(
-                    &frame.server,
-                    series,
-                    context.identity(end, tier, AggregateKind::Delta),
-                ));
+                return Verdict::Refused(refusal);
             }
         }
-        if frame.collected_at > self.watermark {
-            self.watermark = frame.collected_at;
-            let from = emit.as_ref().map_or(0, |emit| emit.len());
-            self.close_until(context, frame.collected_at - context.settings.grace_ms, emit.as_deref_mut());
-            for closed in emit.into_iter().flat_map(|emit| &mut emit[from..]) {
-                closed.server.clone_from(&frame.server);
+        for tier in &context.tiers.0 {
+            let end = window_end(time, tier.ms);
+            let start = end - tier.ms;
+            let window = &mut span.windows[tier.window(span.end, end)];
+            if matches!(window, Window::Untouched) {
+                if self.watermark.saturating_sub(context.settings.grace_ms) >= end {
+                    *window = Window::Closed;
+                } else {
+                    *window = Window::Open(Vec::new());
+                    self.next_end = self.next_end.min(end);
+                }
+            }
+            match window {
+                Window::Open(cells) => {
+                    if cells.len() < span.series.len() {
+                        cells.resize(span.series.len(), Cell::default());
+                    }
+                    if let Some(first) = run {
+                        let cells = &mut cells[first..first + samples];
+                        cells.iter_mut().enumerate().for_each(|(i, cell)| brought.add(i, start, cell));
+                    } else {
+                        for &(index, slot) in &scratch.good {
+                            brought.add(index as usize, start, &mut cells[slot as usize]);
+                        }
+                    }
+                }
+                Window::Untouched | Window::Closed => {
+                    let Some(emit) = emit.as_deref_mut() else { continue };
+                    scratch.delta.clear();
+                    scratch.delta.resize(samples, Cell::default());
+                    scratch.slots.clear();
+                    for (at, cell) in scratch.delta.iter_mut().enumerate() {
+                        let (index, slot) =
+                            run.map_or_else(|| scratch.good[at], |first| (at as u32, (first + at) as u32));
+                        brought.add(index as usize, start, cell);
+                        scratch.slots.push(slot);
+                    }
+                    let rows =
+                        Rows { cells: &scratch.delta, series: &span.series, slots: Some(&scratch.slots) };
+                    emit.push(&self.name, &context.identity(end, tier.ms, AggregateKind::Delta), &rows);
+                }
             }
         }
-        Verdict::Counted { samples: samples.len(), refused }
+        if seen > self.watermark {
+            self.watermark = seen;
+            self.close(context, AggregateKind::Final, seen - context.settings.grace_ms, emit);
+        }
+        Verdict::Counted { samples, refused }
     }
 
-    /// Closes every window that ends at or before `time`. The frames' server is the caller's to fill in.
-    pub(super) fn close_until(
-        &mut self,
-        context: &Context<'_>,
-        time: i64,
-        emit: Option<&mut Vec<AggregateFrame>>,
-    ) {
-        self.close(context, AggregateKind::Final, time, emit);
-    }
-
-    /// Everything that is open, as deltas that merge with what comes later.
-    pub(super) fn close_partial(&mut self, context: &Context<'_>, emit: &mut Vec<AggregateFrame>) {
-        self.close(context, AggregateKind::Delta, i64::MAX, Some(emit));
-    }
-
-    fn close(
+    /// Closes every window that ends at or before `time`.
+    pub(super) fn close(
         &mut self,
         context: &Context<'_>,
         kind: AggregateKind,
         time: i64,
-        mut emit: Option<&mut Vec<AggregateFrame>>,
+        mut emit: Option<&mut Output>,
     ) {
-        for span in self.spans.values_mut() {
-            for (&(tier, end), window) in &mut span.windows {
-                if end > time || matches!(window, Window::Closed) {
+        if self.next_end > time {
+            return;
+        }
+        self.next_end = i64::MAX;
+        for span in &mut self.spans {
+            for (tier, end, index) in context.tiers.windows(span.end) {
+                let window = &mut span.windows[index];
+                if !matches!(window, Window::Open(_)) {
                     continue;
                 }
-                if let Window::Open(columns) = std::mem::replace(window, Window::Closed)
-                    && let Some(emit) = emit.as_deref_mut().filter(|_| !columns.is_empty())
+                if end > time {
+                    self.next_end = self.next_end.min(end);
+                } else if let Window::Open(cells) = std::mem::replace(window, Window::Closed)
+                    && let Some(emit) = emit.as_deref_mut()
                 {
-                    emit.push(columns.frame("", &span.series, context.identity(end, tier, kind)));
+                    let rows = Rows { cells: &cells, series: &span.series, slots: None };
+                    emit.push(&self.name, &context.identity(end, tier, kind), &rows);
                 }
             }
         }
@@ -193,70 +343,21 @@ impl Server {
 
     /// Forgets spans that end at or before the floor; `false` when nothing is left of the server.
     pub(super) fn forget_until(&mut self, floor: i64) -> bool {
-        self.spans = self.spans.split_off(&(floor + 1));
+        if self.spans.first().is_some_and(|span| span.end <= floor) {
+            self.spans.retain(|span| span.end > floor);
+            if self.entries.iter().any(|entry| entry.span_end <= floor) {
+                self.entries.retain(|entry| entry.span_end > floor);
+                self.index.clear();
+                let all = self.entries.len();
+                for (index, entry) in self.entries.iter_mut().enumerate() {
+                    entry.next = ((index + 1) % all) as u32;
+                    if all > FEW {
+                        self.index.insert(entry.hash, index as u32);
+                    }
+                }
+                self.last = all.saturating_sub(1) as u32;
+            }
+        }
         !self.spans.is_empty()
     }
-}
-
-/// The slots of a layout's series in this span; a layout is checked and looked up once.
-fn resolve<'a>(
-    layouts: &'a mut HashMap<u64, ResolvedLayout>,
-    series: &mut Vec<Series>,
-    slots: &mut HashMap<Series, u32>,
-    layout: &[Series],
-    context: &Context<'_>,
-) -> &'a ResolvedLayout {
-    let key = hash(layout);
-    // two layouts of one hash take turns: slower, never wrong
-    if layouts.get(&key).is_none_or(|known| known.layout != layout) {
-        let mut resolved = ResolvedLayout {
-            layout: layout.to_vec(),
-            slots: Vec::with_capacity(layout.len()),
-            refused: None,
-        };
-        let mut seen = HashSet::with_capacity(layout.len());
-        for one in layout {
-            let slot = if seen.insert((&one.metric, &one.labels)) {
-                slot_of(series, slots, one, context)
-            } else {
-                Err(Refusal {
-                    reason: Reason::DuplicateSeries,
-                    message: format!("{} stands twice in one frame", one.metric),
-                })
-            };
-            resolved.slots.push(slot.map_err(|refusal| resolved.refused = Some(refusal)).ok());
-        }
-        layouts.insert(key, resolved);
-    }
-    &layouts[&key]
-}
-
-fn slot_of(
-    series: &mut Vec<Series>,
-    slots: &mut HashMap<Series, u32>,
-    one: &Series,
-    context: &Context<'_>,
-) -> Result<u32, Refusal> {
-    if let Some(&slot) = slots.get(one) {
-        return Ok(slot);
-    }
-    check_series(one, context.limits).map_err(|reason| {
-        let name: String = one.metric.chars().take(64).collect();
-        Refusal { reason, message: format!("series `{name}`") }
-    })?;
-    let slot = series.len() as u32;
-    if slot >= context.settings.max_series {
-        let message = format!("more than {} series of one server", context.settings.max_series);
-        return Err(Refusal { reason: Reason::TooManySeries, message });
-    }
-    series.push(one.clone());
-    slots.insert(one.clone(), slot);
-    Ok(slot)
-}
-
-fn hash(layout: &[Series]) -> u64 {
-    use std::hash::{Hash, Hasher};
-    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
-    layout.hash(&mut hasher);
-    hasher.finish()
 }

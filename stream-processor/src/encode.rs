@@ -1,0 +1,226 @@
+//! Writes a window as an `AggregateFrame`, straight from its cells: what apache-avro would write, at a tenth of its price.
+//!
+//! In: a server, a window's identity, its series and cells. Out: the record's bytes in single-object encoding, appended to
+//! a buffer. Invariant: series without samples are left out, so every count is at least 1; the tests read it all
+//! back with apache-avro.
+
+use std::ops::Range;
+
+use tidewatch_schemas::{AggregateFrame, AggregateKind, Origin, codec};
+
+use crate::{
+    aggregate::Cell,
+    layout::{Layout, write_long, write_text},
+};
+
+/// Where a record belongs and what made it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Identity {
+    pub(crate) window_start: i64,
+    pub(crate) window_ms: i64,
+    pub(crate) kind: AggregateKind,
+    pub(crate) origin: Origin,
+    /// The append clock when it was made: the record's timestamp.
+    pub(crate) clock: i64,
+}
+
+/// One record for a topic; its bytes stand in the [`Output`]'s buffer.
+#[derive(Debug, Clone)]
+pub struct Emitted {
+    pub window_ms: i64,
+    pub kind: AggregateKind,
+    /// Milliseconds since 1970 UTC.
+    pub timestamp: i64,
+    server: Range<usize>,
+    payload: Range<usize>,
+}
+
+/// Windows that closed, as records ready to be sent.
+#[derive(Debug, Default)]
+pub struct Output {
+    bytes: Vec<u8>,
+    records: Vec<Emitted>,
+}
+
+impl Output {
+    pub fn records(&self) -> &[Emitted] {
+        &self.records
+    }
+
+    /// The server: the record's key.
+    pub fn key(&self, record: &Emitted) -> &[u8] {
+        &self.bytes[record.server.clone()]
+    }
+
+    pub fn payload(&self, record: &Emitted) -> &[u8] {
+        &self.bytes[record.payload.clone()]
+    }
+
+    /// Bytes of all records.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Appends a window; nothing if no cell has a sample.
+    pub(crate) fn push(&mut self, server: &str, identity: &Identity, rows: &Rows<'_>) {
+        let filled = rows.cells.iter().filter(|cell| cell.count > 0).count();
+        if filled == 0 {
+            return;
+        }
+        let out = &mut self.bytes;
+        let begin = out.len();
+        out.reserve(256 + filled * 180);
+        out.extend_from_slice(&[0xC3, 0x01]);
+        out.extend_from_slice(&codec::fingerprint::<AggregateFrame>());
+        write_text(out, server);
+        let key = out.len() - server.len()..out.len();
+        write_long(out, identity.window_start);
+        write_long(out, identity.window_ms);
+        write_long(out, i64::from(identity.kind == AggregateKind::Delta));
+        write_long(out, i64::from(identity.origin.partition));
+        write_long(out, identity.origin.offset);
+        write_long(out, filled as i64);
+        rows.write_layout(out, filled);
+        out.push(0);
+        let cells = rows.cells;
+        longs(out, cells, filled, |_, cell| i64::from(cell.count));
+        doubles(out, cells, filled, |_, cell| cell.total());
+        doubles(out, cells, filled, |_, cell| cell.min);
+        doubles(out, cells, filled, |_, cell| cell.max);
+        doubles(out, cells, filled, |_, cell| cell.first);
+        doubles(out, cells, filled, |_, cell| cell.last);
+        longs(out, cells, filled, |_, cell| i64::from(cell.first_at));
+        longs(out, cells, filled, |_, cell| i64::from(cell.last_at));
+        doubles(out, cells, filled, |_, cell| cell.m2());
+        doubles(out, cells, filled, |i, cell| if rows.is_counter(i) { cell.increase } else { 0.0 });
+        longs(out, cells, filled, |i, cell| if rows.is_counter(i) { i64::from(cell.resets) } else { 0 });
+        self.records.push(Emitted {
+            window_ms: identity.window_ms,
+            kind: identity.kind,
+            timestamp: identity.clock,
+            server: key,
+            payload: begin..out.len(),
+        });
+    }
+}
+
+/// Cells, and the series that each is of.
+#[derive(Debug)]
+pub(crate) struct Rows<'a> {
+    pub(crate) cells: &'a [Cell],
+    pub(crate) series: &'a SeriesList,
+    /// The slot of each cell; `None` = a cell's index is its slot.
+    pub(crate) slots: Option<&'a [u32]>,
+}
+
+impl Rows<'_> {
+    fn slot(&self, index: usize) -> u32 {
+        self.slots.map_or(index as u32, |slots| slots[index])
+    }
+
+    fn is_counter(&self, index: usize) -> bool {
+        let (layout, series) = self.series.get(self.slot(index));
+        layout.is_counter(series)
+    }
+
+    fn write_layout(&self, out: &mut Vec<u8>, filled: usize) {
+        if self.slots.is_none() && filled == self.series.len() {
+            for block in &self.series.blocks {
+                match &block.picks {
+                    None => out.extend_from_slice(block.layout.all()),
+                    Some(picks) => {
+                        picks.iter().for_each(|pick| out.extend_from_slice(block.layout.series(*pick)))
+                    }
+                }
+            }
+            return;
+        }
+        for (index, _) in self.cells.iter().enumerate().filter(|(_, cell)| cell.count > 0) {
+            let (layout, series) = self.series.get(self.slot(index));
+            out.extend_from_slice(layout.series(series));
+        }
+    }
+}
+
+/// Series by slot: each layout that brought new ones, in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct SeriesList {
+    blocks: Vec<Block>,
+    len: u32,
+}
+
+#[derive(Debug)]
+struct Block {
+    start: u32,
+    layout: std::sync::Arc<Layout>,
+    /// Which of the layout's series have slots here; `None` = all of them.
+    picks: Option<Box<[u32]>>,
+}
+
+impl SeriesList {
+    pub(crate) fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Gives slots to a layout's series, the next ones in their order; `picks` as in a block. Returns the first slot.
+    pub(crate) fn append(&mut self, layout: &std::sync::Arc<Layout>, picks: Option<Box<[u32]>>) -> u32 {
+        let start = self.len;
+        self.len += picks.as_ref().map_or(layout.len(), |picks| picks.len()) as u32;
+        self.blocks.push(Block { start, layout: std::sync::Arc::clone(layout), picks });
+        start
+    }
+
+    /// The layout that a slot's series stands in, and where.
+    pub(crate) fn get(&self, slot: u32) -> (&Layout, u32) {
+        let block = match self.blocks.as_slice() {
+            [only] => only,
+            blocks => &blocks[blocks.partition_point(|block| block.start <= slot) - 1],
+        };
+        let within = slot - block.start;
+        (&block.layout, block.picks.as_ref().map_or(within, |picks| picks[within as usize]))
+    }
+
+    /// Every slot with the identity of its series.
+    pub(crate) fn identities(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        (0..self.len).map(|slot| {
+            let (layout, series) = self.get(slot);
+            (slot, layout.identity(series))
+        })
+    }
+}
+
+/// An array of doubles in one block.
+#[inline]
+fn doubles(out: &mut Vec<u8>, cells: &[Cell], filled: usize, value: impl Fn(usize, &Cell) -> f64) {
+    write_long(out, filled as i64);
+    let begin = out.len();
+    out.resize(begin + filled * 8, 0);
+    let (slots, _) = out[begin..].as_chunks_mut::<8>();
+    let filled = cells.iter().enumerate().filter(|(_, cell)| cell.count > 0);
+    for (slot, (index, cell)) in slots.iter_mut().zip(filled) {
+        *slot = value(index, cell).to_le_bytes();
+    }
+    out.push(0);
+}
+
+#[inline]
+fn longs(out: &mut Vec<u8>, cells: &[Cell], filled: usize, value: impl Fn(usize, &Cell) -> i64) {
+    write_long(out, filled as i64);
+    for (index, cell) in cells.iter().enumerate().filter(|(_, cell)| cell.count > 0) {
+        write_long(out, value(index, cell));
+    }
+    out.push(0);
+}
+
+#[cfg(test)]
+impl Output {
+    /// Finals, and deltas.
+    pub(crate) fn split_deltas(self) -> (Self, Self) {
+        let (deltas, finals) = self.records.into_iter().partition(|r| r.kind == AggregateKind::Delta);
+        (Self { bytes: self.bytes.clone(), records: finals }, Self { bytes: self.bytes, records: deltas })
+    }
+}

@@ -1,0 +1,221 @@
+//! Layouts: lists of series, each known once however many servers and frames repeat it.
+//!
+//! In: the bytes of a frame's layout. Out: the same list in canonical form (labels in order), what is wrong with which
+//! series, and how values become those series. Invariant: two layouts share an entry only if their bytes are equal, as far as
+//! 128 bits of XXH3 under a secret of this process can tell.
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+use tidewatch_schemas::{Limits, Reason, Series, SeriesKind, validate::check_series};
+
+use crate::{
+    filter::{Filter, Plan},
+    read::{self, ReadError},
+};
+
+/// Why something was refused, for a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub reason: Reason,
+    pub message: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// Hashes under a secret of this process: nobody outside can make two layouts meet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hasher(u64);
+
+impl Hasher {
+    pub(crate) fn new() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        Self(RandomState::new().hash_one(0))
+    }
+
+    pub(crate) fn hash(self, bytes: &[u8]) -> u128 {
+        xxhash_rust::xxh3::xxh3_128_with_seed(bytes, self.0)
+    }
+}
+
+/// A list of series in Avro, each series on its own and labels in order.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    /// The series' encodings, one after the other.
+    bytes: Box<[u8]>,
+    /// Where each ends, and where its identity (metric, labels) ends.
+    ends: Box<[(u32, u32)]>,
+    /// A bit for each series that is a counter.
+    counters: Box<[u64]>,
+    /// Series that are refused whatever their values are, ascending.
+    bad: Box<[u32]>,
+    refusal: Option<Refusal>,
+}
+
+impl Layout {
+    fn new(series: &[Series], limits: &Limits) -> Self {
+        let mut bytes = Vec::with_capacity(series.len() * 64);
+        let mut ends = Vec::with_capacity(series.len());
+        let mut counters = vec![0; series.len().div_ceil(64)];
+        let mut seen = HashSet::with_capacity(series.len());
+        let (mut bad, mut refusal) = (Vec::new(), None);
+        for (index, one) in series.iter().enumerate() {
+            let identity = write_series(&mut bytes, one);
+            ends.push((bytes.len() as u32, identity as u32));
+            if one.kind == SeriesKind::Counter {
+                counters[index / 64] |= 1 << (index % 64);
+            }
+            let name = || one.metric.chars().take(64).collect::<String>();
+            let wrong = if let Err(reason) = check_series(one, limits) {
+                Refusal::new(reason, format!("series `{}`", name()))
+            } else if !seen.insert((&one.metric, &one.labels)) {
+                Refusal::new(Reason::DuplicateSeries, format!("{} stands twice in one frame", name()))
+            } else {
+                continue;
+            };
+            bad.push(index as u32);
+            refusal = Some(wrong);
+        }
+        Self { bytes: bytes.into(), ends: ends.into(), counters: counters.into(), bad: bad.into(), refusal }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn start(&self, index: usize) -> usize {
+        index.checked_sub(1).map_or(0, |before| self.ends[before].0 as usize)
+    }
+
+    /// The encodings of all series.
+    pub(crate) fn all(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The encoding of one series.
+    pub(crate) fn series(&self, index: u32) -> &[u8] {
+        let index = index as usize;
+        &self.bytes[self.start(index)..self.ends[index].0 as usize]
+    }
+
+    /// What tells one series from others of its server: metric and labels.
+    pub(crate) fn identity(&self, index: u32) -> &[u8] {
+        let index = index as usize;
+        &self.bytes[self.start(index)..self.ends[index].1 as usize]
+    }
+
+    /// The series' metric, for people.
+    pub(crate) fn name(&self, index: u32) -> String {
+        let series = self.series(index);
+        // one byte of length up to 63, two beyond
+        let from = if series.first().is_some_and(|byte| *byte < 0x80) { 1 } else { 2 };
+        let length = series.iter().take(from).rev().fold(0, |n, byte| n << 7 | usize::from(byte & 0x7F)) / 2;
+        String::from_utf8_lossy(series.get(from..from + length).unwrap_or_default()).into_owned()
+    }
+
+    pub(crate) fn is_counter(&self, index: u32) -> bool {
+        self.counters[index as usize / 64] >> (index % 64) & 1 == 1
+    }
+
+    /// The series refused for good, and why the last of them is.
+    pub(crate) fn bad(&self) -> (&[u32], Option<&Refusal>) {
+        (&self.bad, self.refusal.as_ref())
+    }
+}
+
+/// A layout as a frame would hold it.
+pub(crate) fn write_layout(out: &mut Vec<u8>, series: &[Series]) {
+    if !series.is_empty() {
+        write_long(out, series.len() as i64);
+        for one in series {
+            write_series(out, one);
+        }
+    }
+    out.push(0);
+}
+
+/// Appends the series in Avro; returns where its identity ends.
+fn write_series(out: &mut Vec<u8>, series: &Series) -> usize {
+    write_text(out, &series.metric);
+    if !series.labels.is_empty() {
+        write_long(out, series.labels.len() as i64);
+        for (name, value) in &series.labels {
+            write_text(out, name);
+            write_text(out, value);
+        }
+    }
+    out.push(0);
+    let identity = out.len();
+    write_long(out, i64::from(series.kind == SeriesKind::Counter));
+    write_text(out, &series.unit);
+    identity
+}
+
+pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
+    write_long(out, text.len() as i64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+#[inline]
+pub(crate) fn write_long(out: &mut Vec<u8>, value: i64) {
+    let mut bits = ((value << 1) ^ (value >> 63)) as u64;
+    while bits >= 0x80 {
+        out.push(bits as u8 | 0x80);
+        bits >>= 7;
+    }
+    out.push(bits as u8);
+}
+
+/// How a frame's values become series of a layout; shared by all servers that send the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape {
+    pub(crate) layout: Arc<Layout>,
+    /// What the filter makes of the values; `None` = they are taken as they come.
+    pub(crate) plan: Option<Arc<Plan>>,
+    /// Values that a frame of this layout has to bring.
+    pub(crate) values: u32,
+}
+
+/// Every layout in use, by the hash of its bytes and the filter's class of servers.
+#[derive(Debug)]
+pub(crate) struct Layouts {
+    filter: Filter,
+    limits: Limits,
+    known: HashMap<(u128, u64), Shape>,
+    /// Entries after which the unused ones are looked for.
+    sweep_at: usize,
+}
+
+impl Layouts {
+    pub(crate) fn new(filter: Filter) -> Self {
+        Self { filter, limits: Limits::default(), known: HashMap::new(), sweep_at: 1_024 }
+    }
+
+    /// The shape of a layout; `bytes` are looked at only if nobody sent them before.
+    pub(crate) fn shape(&mut self, server: &str, hash: u128, bytes: &[u8]) -> Result<Shape, ReadError> {
+        let class = if self.filter.is_none() { 0 } else { self.filter.class(server) };
+        if let Some(shape) = self.known.get(&(hash, class)) {
+            return Ok(shape.clone());
+        }
+        let series = read::layout_series(bytes)?;
+        let values = series.len() as u32;
+        let shape = if self.filter.is_none() {
+            Shape { layout: Arc::new(Layout::new(&series, &self.limits)), plan: None, values }
+        } else {
+            let plan = self.filter.plan(server, &series);
+            let layout = Arc::new(Layout::new(&plan.series, &self.limits));
+            let plan = (!plan.is_identity(&series)).then(|| Arc::new(plan));
+            Shape { layout, plan, values }
+        };
+        if self.known.len() >= self.sweep_at {
+            self.known.retain(|_, shape| Arc::strong_count(&shape.layout) > 1);
+            self.sweep_at = (2 * self.known.len()).max(1_024);
+        }
+        self.known.insert((hash, class), shape.clone());
+        Ok(shape)
+    }
+}

@@ -1,0 +1,120 @@
+//! A span of one server: a window of the longest tier with the shorter ones inside it, and all that is remembered of it.
+//!
+//! Everything a record may touch lies in the one span of its time, and what is remembered of a span (its series and
+//! their slots, the cap, the sequences) is a function of the records from the span's first one on: that is what makes L sufficient.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use tidewatch_schemas::Reason;
+
+use super::sequences::Sequences;
+use crate::{
+    aggregate::Cell,
+    encode::SeriesList,
+    layout::{Hasher, Layout, Refusal},
+};
+
+/// A slot for a series that is refused.
+pub(super) const REFUSED: u32 = u32::MAX;
+
+/// Where the series of a layout stand in a span.
+#[derive(Debug)]
+pub(super) enum Slots {
+    /// One after the other, from here on.
+    Run(u32),
+    Each(Box<[u32]>),
+}
+
+impl Slots {
+    #[inline]
+    pub(super) fn get(&self, index: usize) -> u32 {
+        match self {
+            Self::Run(start) => start + index as u32,
+            Self::Each(slots) => slots[index],
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Window {
+    /// Nothing was sent for it yet.
+    Untouched,
+    /// By slot; series that came later have no cell yet.
+    Open(Vec<Cell>),
+    Closed,
+}
+
+#[derive(Debug)]
+pub(super) struct Span {
+    pub(super) end: i64,
+    pub(super) series: SeriesList,
+    /// By the hash of a series' identity; made when a second layout comes.
+    slots: Option<HashMap<u128, u32>>,
+    pub(super) sequences: Sequences,
+    /// By tier, then by time.
+    pub(super) windows: Box<[Window]>,
+}
+
+impl Span {
+    pub(super) fn new(end: i64, windows: usize) -> Self {
+        Self {
+            end,
+            series: SeriesList::default(),
+            slots: None,
+            sequences: Sequences::default(),
+            windows: std::iter::repeat_with(|| Window::Untouched).take(windows).collect(),
+        }
+    }
+
+    /// The slots of a layout's series, new ones for those that are new; and why some have none.
+    pub(super) fn resolve(
+        &mut self,
+        layout: &Arc<Layout>,
+        max_series: usize,
+        hasher: Hasher,
+    ) -> (Slots, Option<Refusal>) {
+        let (bad, refusal) = layout.bad();
+        if self.series.len() == 0 && bad.is_empty() && layout.len() <= max_series {
+            return (Slots::Run(self.series.append(layout, None)), None);
+        }
+        let known = self.slots.get_or_insert_with(|| {
+            self.series.identities().map(|(slot, identity)| (hasher.hash(identity), slot)).collect()
+        });
+        let mut refusal = refusal.cloned();
+        let (mut slots, mut new) = (Vec::with_capacity(layout.len()), Vec::new());
+        let first_new = self.series.len() as u32;
+        for index in 0..layout.len() as u32 {
+            if bad.binary_search(&index).is_ok() {
+                slots.push(REFUSED);
+                continue;
+            }
+            let identity = hasher.hash(layout.identity(index));
+            slots.push(match known.get(&identity) {
+                Some(&slot) => slot,
+                None if self.series.len() + new.len() >= max_series => {
+                    refusal = Some(Refusal::new(
+                        Reason::TooManySeries,
+                        format!("more than {max_series} series of one server"),
+                    ));
+                    REFUSED
+                }
+                None => {
+                    let slot = first_new + new.len() as u32;
+                    known.insert(identity, slot);
+                    new.push(index);
+                    slot
+                }
+            });
+        }
+        if !new.is_empty() {
+            let picks = (new.len() < layout.len()).then(|| new.into_boxed_slice());
+            self.series.append(layout, picks);
+        }
+        let run = slots.first().is_some_and(|&start| {
+            start != REFUSED && slots.iter().zip(start..).all(|(&slot, expected)| slot == expected)
+        });
+        let slots = if run { Slots::Run(slots[0]) } else { Slots::Each(slots.into()) };
+        (slots, refusal)
+    }
+}

@@ -1,0 +1,79 @@
+//! Single cases: bad clocks, bad series, odd values.
+
+use super::*;
+
+#[test]
+fn a_servers_bad_clock_touches_no_other() {
+    let frame = |server: &str, sequence, at| {
+        Entry::frame(MetricFrame {
+            server: server.into(),
+            sequence,
+            collected_at: at,
+            layout_id: 0,
+            layout: vec![Series::gauge("m", "")],
+            values: vec![1.0],
+        })
+    };
+    let good: Log = (0..60).map(|i| (START + i * 1_000, (frame("good", i + 1, START + i * 1_000)))).collect();
+    let mut mixed = Log::new();
+    for (i, entry) in good.iter().enumerate() {
+        mixed.push(entry.clone());
+        let sequence = i as i64 + 1;
+        mixed.push((entry.0, (frame("ahead", sequence, entry.0 + 29_000))));
+        mixed.push((entry.0, (frame("behind", sequence, entry.0 - 3_600_000))));
+    }
+    let of_good = |log: &Log| {
+        let seen =
+            run(log, &[WindowSettings::default()], None, |_| Event { commit: true, ..Event::default() });
+        let windows = seen.windows.into_iter().filter(|w| w.server == "good" && w.window_ms == 10_000);
+        windows.map(|w| (w.window_start, w.kind, w.count, w.sum)).collect::<Vec<_>>()
+    };
+    assert_eq!(of_good(&good), of_good(&mixed));
+    assert!(of_good(&good).iter().all(|(_, kind, ..)| *kind == AggregateKind::Final));
+}
+
+#[test]
+fn bad_series_are_refused_and_the_good_rest_counts() {
+    let mut windows =
+        PartitionWindows::begin(0, 0, WindowSettings { max_series: 3, ..WindowSettings::default() }.into());
+    let frame = |layout: Vec<Series>, values: Vec<f64>| MetricFrame {
+        server: "a".into(),
+        sequence: 0,
+        collected_at: START,
+        layout_id: 0,
+        layout,
+        values,
+    };
+    let mut take = |frame: &MetricFrame| {
+        let offset = windows.position();
+        let bytes = encode(frame).unwrap();
+        let input = Input::Frame(read::head(&bytes[10..]).unwrap());
+        windows.step(Record { offset, append_time: START, input })
+    };
+    let g = |name: &str| Series::gauge(name, "");
+    let refused = |verdict| match verdict {
+        Verdict::Counted { samples, refused } => (samples, refused.map(|r| r.reason)),
+        Verdict::Refused(refusal) => (0, Some(refusal.reason)),
+        other => panic!("{other:?}"),
+    };
+    let cases = [
+        (vec![g("ok"), g("0bad")], vec![1.0, 1.0], (1, Some(Reason::BadMetricName))),
+        (vec![g("ok"), g(&"x".repeat(10_000))], vec![1.0, 1.0], (1, Some(Reason::NameTooLong))),
+        (vec![g("ok"), g("ok")], vec![1.0, 2.0], (1, Some(Reason::DuplicateSeries))),
+        (vec![g("ok"), g("inf")], vec![1.0, f64::INFINITY], (1, Some(Reason::NotANumber))),
+        (vec![g("ok"), g("inf")], vec![1.0, f64::NEG_INFINITY], (1, Some(Reason::NotANumber))),
+        (vec![g("ok"), g("inf")], vec![1.0, 1e308], (1, Some(Reason::OutOfRange))),
+        (vec![g("ok"), g("gone")], vec![1.0, f64::NAN], (1, None)),
+        (vec![g("ok"), g("too"), g("many")], vec![1.0; 3], (1, Some(Reason::TooManySeries))),
+        (vec![g("ok")], vec![1.0, 2.0], (0, Some(Reason::LayoutMismatch))),
+        (vec![], vec![], (0, Some(Reason::NoMetrics))),
+    ];
+    for (layout, values, expected) in cases {
+        let frame = frame(layout, values);
+        assert_eq!(refused(take(&frame)), expected, "{frame:?}");
+    }
+    let old = MetricFrame { collected_at: 5, ..frame(vec![g("ok")], vec![1.0]) };
+    assert_eq!(refused(take(&old)), (0, Some(Reason::BadTimestamp)));
+    let nameless = MetricFrame { server: String::new(), ..frame(vec![g("ok")], vec![1.0]) };
+    assert_eq!(refused(take(&nameless)), (0, Some(Reason::BadServerName)));
+}
