@@ -14,6 +14,7 @@ mod config;
 mod consume;
 mod emit;
 mod error;
+pub mod filter;
 mod metrics;
 mod tick;
 pub mod window;
