@@ -52,7 +52,7 @@ fn postfix(text: &str, operands: &[String]) -> Result<Vec<Step>, String> {
     // whether a value has just ended, so that an operator may follow
     let mut after_value = false;
     while let Some((token, after)) = token(rest)? {
-        let here = shortened(rest);
+        let here = shortened(rest.trim_start());
         rest = after;
         match token {
             Token::Number(_) | Token::Name(_) | Token::Open if after_value => {

@@ -30,6 +30,9 @@ const MOST_OPERANDS: usize = 16;
 /// The source of a label that is the metric's name, as Prometheus has it.
 const METRIC: &str = "__name__";
 
+/// Bytes of a complaint.
+const MOST_MESSAGE_BYTES: usize = 300;
+
 /// The largest factor or offset, and one over the smallest.
 const LARGEST: f64 = 1e100;
 
@@ -38,6 +41,10 @@ type Parsed<T> = Result<T, FilterError>;
 pub(super) fn parse(text: &str) -> Parsed<(Vec<Rule>, Vec<Matcher>)> {
     if text.len() > MOST_BYTES {
         return Err(wrong(1, format!("read a file of {} bytes: the limit is {MOST_BYTES}", text.len())));
+    }
+    let is_comment = |line: &str| line.trim_start().is_empty() || line.trim_start().starts_with('#');
+    if text.lines().all(is_comment) {
+        return Err(wrong(1, "read yaml: it has no `rules`, only comments"));
     }
     let file = read(text)?;
     if let Some(first) = file.rules.get(MOST_RULES) {
@@ -68,17 +75,38 @@ fn read(text: &str) -> Parsed<raw::File> {
     })
 }
 
-/// The message alone: the line is said by us.
+/// The message alone, in the words of somebody who writes rules: the line is said by us.
 fn one_line(message: &str) -> String {
     let first = message.lines().next().unwrap_or_default();
     let first = first.strip_prefix("error: ").unwrap_or(first);
     let first =
         first.strip_prefix("line ").and_then(|rest| rest.split_once(": ")).map_or(first, |(_, rest)| rest);
-    first.split(" at line ").next().unwrap_or(first).to_owned()
+    let first = first.split(" at line ").next().unwrap_or(first);
+    let first = first.split(", set DuplicateKeyPolicy").next().unwrap_or(first);
+    for (known, plain) in [
+        ("alias references", "quote a text that begins with `*`"),
+        ("unsupported tag", "quote a text that begins with `!`"),
+        ("budget breached: Anchors", "quote a text that begins with `&`: there are no anchors"),
+        ("budget breached: Aliases", "quote a text that begins with `*`"),
+        ("budget breached: Documents", "a file is one document"),
+        ("budget breached: Depth", "too many levels"),
+    ] {
+        if first.starts_with(known) {
+            return plain.to_owned();
+        }
+    }
+    first.to_owned()
 }
 
-fn wrong(line: u64, message: impl Into<String>) -> FilterError {
-    FilterError { line, message: message.into() }
+/// Whatever a text contains, a complaint is one short line.
+fn wrong(line: u64, message: impl AsRef<str>) -> FilterError {
+    let is_odd = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let mut message: String = message.as_ref().replace(is_odd, " ");
+    if message.len() > MOST_MESSAGE_BYTES {
+        message.truncate(message.floor_char_boundary(MOST_MESSAGE_BYTES));
+        message.push_str("...");
+    }
+    FilterError { line, message }
 }
 
 /// A complaint about a text.

@@ -4,6 +4,8 @@
 mod actions;
 mod derived;
 mod errors;
+mod naive;
+mod properties;
 
 use tidewatch_schemas::{Reason, Series, SeriesKind};
 

@@ -15,11 +15,11 @@ fn a_wrong_file_is_told_which_line_and_why() {
     for (text, line, part) in [
         ("rulez: []", 1, "rulez"),
         ("{}", 1, "missing field `rules`"),
-        ("# nothing", 1, "rules"),
+        ("# nothing\n", 1, "it has no `rules`"),
         ("rules:\n  - drop: { metrik: a }\n", 2, "read yaml: unknown field `metrik`"),
         ("rules:\n  - drop:\n      metric: a\n      to: b\n", 4, "unknown field `to`"),
-        ("rules:\n  - drop: { metric: a, metric: b }\n", 2, "duplicate"),
-        ("rules:\n\n  - metric: a\n", 3, "unknown field `metric`, expected one of `drop`"),
+        ("rules:\n  - drop: { metric: a, metric: b }\n", 2, "duplicate mapping key: metric"),
+        ("rules:\n\n  - metric: a\n", 3, "unknown field `metric`, expected one of drop, keep"),
         ("rules:\n  - {}\n", 2, "no action: drop, keep, rename, relabel, scale or derive"),
         ("rules:\n  - drop:\n", 2, "no action"),
         (
@@ -29,8 +29,8 @@ fn a_wrong_file_is_told_which_line_and_why() {
         ),
         ("rules:\n  - drop: {}\n", 2, "nothing would be left"),
         ("rules:\n  - keep: { server: 'web-*' }\n", 2, "to leave out servers, use `drop`"),
-        ("rules:\n  - drop:\n      metric: *_bytes\n", 3, "quote"),
-        ("rules:\n  - drop:\n      metric: !go_*\n", 3, "quote"),
+        ("rules:\n  - drop:\n      metric: *_bytes\n", 3, "quote a text that begins with `*`"),
+        ("rules:\n  - drop:\n      metric: !go_*\n", 3, "quote a text that begins with `!`"),
         ("rules:\n  - drop: &a { metric: x }\n", 2, "anchor"),
         ("rules:\n  - drop: { metric: 'a b' }\n", 2, "use `a b`: it is no metric name"),
         ("rules:\n  - drop: { metric: 'a b*' }\n", 2, "no metric name"),
@@ -110,7 +110,9 @@ fn a_wrong_file_is_told_which_line_and_why() {
         ("rules:\n  - drop: { metric: a\n", 2, ""),
         ("rules:\n  - drop:\n    metric: a\n  keep:\n", 3, ""),
         ("rules: 5\n", 1, ""),
-        ("rules: []\n---\nrules: []\n", 2, ""),
+        ("rules:\n  - drop: { metric: \"a\\nb\" }\n", 2, "use `a b`"),
+        (&format!("rules:\n  - drop: {{ metric: {} }}\n", "x".repeat(900)), 2, "xxx..."),
+        ("rules: []\n---\nrules: []\n", 2, "one document"),
     ] {
         let error = wrong(text);
         assert_eq!(error.line, line, "{text}\n{error}");
