@@ -8,6 +8,7 @@
 //! that whoever reads the log again counts the same. How to write rules: docs/filters.md.
 
 mod action;
+mod compile;
 mod derive;
 mod expr;
 mod formula;
@@ -45,10 +46,10 @@ pub struct FilterError {
 #[derive(Clone, Default)]
 pub struct Filter {
     /// `None`: no rules were ever given.
-    rules: Option<Arc<Rules>>,
+    compiled: Option<Arc<Compiled>>,
 }
 
-struct Rules {
+struct Compiled {
     text: String,
     fingerprint: u64,
     rules: Vec<Rule>,
@@ -70,7 +71,7 @@ impl Filter {
         let (rules, servers) = parse::parse(text)?;
         // 0 is none's
         let fingerprint = xxh3_64(text.as_bytes()).max(1);
-        Ok(Self { rules: Some(Arc::new(Rules { text: text.to_owned(), fingerprint, rules, servers })) })
+        Ok(Self { compiled: Some(Arc::new(Compiled { text: text.to_owned(), fingerprint, rules, servers })) })
     }
 
     /// Whether there is no rule, so that every plan is the identity.
@@ -80,12 +81,12 @@ impl Filter {
 
     /// The source, for storing; empty for none.
     pub fn text(&self) -> &str {
-        self.rules.as_ref().map_or("", |rules| &rules.text)
+        self.compiled.as_ref().map_or("", |compiled| &compiled.text)
     }
 
     /// Of the text; 0 for none.
     pub fn fingerprint(&self) -> u64 {
-        self.rules.as_ref().map_or(0, |rules| rules.fingerprint)
+        self.compiled.as_ref().map_or(0, |compiled| compiled.fingerprint)
     }
 
     /// Servers of one class get the same plan for the same layout: one bit for each server matcher that matches, or the
@@ -112,12 +113,12 @@ impl Filter {
     }
 
     fn rules(&self) -> &[Rule] {
-        self.rules.as_ref().map_or(&[], |rules| &rules.rules)
+        self.compiled.as_ref().map_or(&[], |compiled| &compiled.rules)
     }
 
     /// For each server matcher, whether it matches.
     fn matching(&self, server: &str) -> Vec<bool> {
-        let servers = self.rules.as_ref().map_or(&[][..], |rules| &rules.servers);
+        let servers = self.compiled.as_ref().map_or(&[][..], |compiled| &compiled.servers);
         servers.iter().map(|matcher| matcher.is_match(server)).collect()
     }
 

@@ -123,14 +123,13 @@ impl Expr {
             top -= step.takes();
             let shapes = (stack[top], stack[(top + 1) % MOST_STACK]);
             stack[top] = match (step, shapes) {
-                (Step::Load(_), _) => Shape::Growing,
                 (Step::Const(value), _) => Shape::Const(*value),
                 (Step::Negate, (Shape::Const(a), _)) => Shape::Const(-a),
                 (Step::Add, (Shape::Const(a), Shape::Const(b))) => Shape::Const(a + b),
                 (Step::Subtract, (Shape::Const(a), Shape::Const(b))) => Shape::Const(a - b),
                 (Step::Multiply, (Shape::Const(a), Shape::Const(b))) => Shape::Const(a * b),
                 (Step::Divide, (Shape::Const(a), Shape::Const(b))) => Shape::Const(a / b),
-                (Step::Add, (Shape::Growing, Shape::Growing)) => Shape::Growing,
+                (Step::Load(_), _) | (Step::Add, (Shape::Growing, Shape::Growing)) => Shape::Growing,
                 (Step::Multiply, (Shape::Growing, Shape::Const(c)) | (Shape::Const(c), Shape::Growing))
                 | (Step::Divide, (Shape::Growing, Shape::Const(c)))
                     if c > 0.0 && c.is_finite() =>

@@ -137,3 +137,15 @@ fn the_example_is_good_and_does_what_it_says() {
     );
     assert_eq!(value("app_latency_seconds{app=shop}"), Some(1.5), "{out:?}");
 }
+
+#[test]
+fn every_example_of_the_documentation_is_good() {
+    let text = include_str!("../../../docs/filters.md");
+    let blocks: Vec<&str> =
+        text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 6);
+    for block in blocks {
+        let start = if block.starts_with("rules:") { "" } else { "rules:\n" };
+        assert!(!filter(&format!("{start}{block}")).is_none());
+    }
+}

@@ -128,9 +128,12 @@ fn derive(name: &str, by: Option<&[&str]>, operands: &[When; 2], tree: &Tree, ou
 impl Step {
     fn server(&self) -> Option<Test> {
         match self {
-            Self::Drop(when) | Self::Keep(when) | Self::Rename(when, _) => when.server,
-            Self::Relabel(when, _) | Self::Scale(when, ..) => when.server,
-            Self::Derive { operands, .. } => operands[0].server,
+            Self::Derive { operands: [when, _], .. }
+            | Self::Drop(when)
+            | Self::Keep(when)
+            | Self::Rename(when, _)
+            | Self::Relabel(when, _)
+            | Self::Scale(when, ..) => when.server,
         }
     }
 
