@@ -121,7 +121,7 @@ impl Layout {
         self.counters[index as usize / 64] >> (index % 64) & 1 == 1
     }
 
-    /// The series refused for good, and why the last of them is.
+    /// The series refused for good, and why the last of them is; the filter may have refused others before.
     pub(crate) fn bad(&self) -> (&[u32], Option<&Refusal>) {
         (&self.bad, self.refusal.as_ref())
     }
@@ -207,7 +207,10 @@ impl Layouts {
             Shape { layout: Arc::new(Layout::new(&series, &self.limits)), plan: None, values }
         } else {
             let plan = self.filter.plan(server, &series);
-            let layout = Arc::new(Layout::new(&plan.series, &self.limits));
+            let mut layout = Layout::new(&plan.series, &self.limits);
+            let odd = plan.refused.last().map(|odd| Refusal::new(odd.reason, odd.message.clone()));
+            layout.refusal = layout.refusal.or(odd);
+            let layout = Arc::new(layout);
             let plan = (!plan.is_identity(&series)).then(|| Arc::new(plan));
             Shape { layout, plan, values }
         };

@@ -76,7 +76,7 @@ impl Span {
     ) -> (Slots, Option<Refusal>) {
         let (bad, refusal) = layout.bad();
         if self.series.len() == 0 && bad.is_empty() && layout.len() <= max_series {
-            return (Slots::Run(self.series.append(layout, None)), None);
+            return (Slots::Run(self.series.append(layout, None)), refusal.cloned());
         }
         let known = self.slots.get_or_insert_with(|| {
             self.series.identities().map(|(slot, identity)| (hasher.hash(identity), slot)).collect()
