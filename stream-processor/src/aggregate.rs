@@ -17,10 +17,10 @@ pub(crate) struct Cell {
     pub(crate) first_at: i32,
     pub(crate) last_at: i32,
     /// The value that arrived first: what the sums are shifted by.
-    shift: f64,
+    pub(crate) shift: f64,
     /// Sum of `value - shift`, and of its square.
-    sum: f64,
-    squares: f64,
+    pub(crate) sum: f64,
+    pub(crate) squares: f64,
     pub(crate) min: f64,
     pub(crate) max: f64,
     pub(crate) first: f64,
@@ -29,7 +29,7 @@ pub(crate) struct Cell {
 }
 
 /// What the counter grew by from one sample to the next; after a reset it grew from zero.
-fn growth(from: f64, to: f64) -> (f64, i32) {
+pub(crate) fn growth(from: f64, to: f64) -> (f64, i32) {
     if to >= from { (to - from, 0) } else { (to, 1) }
 }
 
@@ -54,8 +54,8 @@ impl Cell {
         let shifted = value - self.shift;
         self.sum += shifted;
         self.squares += shifted * shifted;
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
+        self.min = if value < self.min { value } else { self.min };
+        self.max = if value > self.max { value } else { self.max };
         // A sample between two others adds no growth of its own: what lies between them is counted already.
         if at >= self.last_at {
             let (grown, resets) = growth(self.last, value);

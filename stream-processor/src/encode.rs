@@ -10,6 +10,7 @@ use tidewatch_schemas::{AggregateFrame, AggregateKind, Origin, codec};
 
 use crate::{
     aggregate::Cell,
+    columns::Columns,
     layout::{Layout, write_long, write_text},
 };
 
@@ -65,9 +66,9 @@ impl Output {
         self.records.is_empty()
     }
 
-    /// Appends a window; nothing if no cell has a sample.
+    /// Appends a window; nothing if no slot has a sample.
     pub(crate) fn push(&mut self, server: &str, identity: &Identity, rows: &Rows<'_>) {
-        let filled = rows.cells.iter().filter(|cell| cell.count > 0).count();
+        let filled = rows.columns.filled();
         if filled == 0 {
             return;
         }
@@ -86,18 +87,18 @@ impl Output {
         write_long(out, filled as i64);
         rows.write_layout(out, filled);
         out.push(0);
-        let cells = rows.cells;
-        longs(out, cells, filled, |_, cell| i64::from(cell.count));
-        doubles(out, cells, filled, |_, cell| cell.total());
-        doubles(out, cells, filled, |_, cell| cell.min);
-        doubles(out, cells, filled, |_, cell| cell.max);
-        doubles(out, cells, filled, |_, cell| cell.first);
-        doubles(out, cells, filled, |_, cell| cell.last);
-        longs(out, cells, filled, |_, cell| i64::from(cell.first_at));
-        longs(out, cells, filled, |_, cell| i64::from(cell.last_at));
-        doubles(out, cells, filled, |_, cell| cell.m2());
-        doubles(out, cells, filled, |i, cell| if rows.is_counter(i) { cell.increase } else { 0.0 });
-        longs(out, cells, filled, |i, cell| if rows.is_counter(i) { i64::from(cell.resets) } else { 0 });
+        let cells: Vec<(bool, Cell)> = rows.cells().collect();
+        longs(out, &cells, |_, cell| i64::from(cell.count));
+        doubles(out, &cells, |_, cell| cell.total());
+        doubles(out, &cells, |_, cell| cell.min);
+        doubles(out, &cells, |_, cell| cell.max);
+        doubles(out, &cells, |_, cell| cell.first);
+        doubles(out, &cells, |_, cell| cell.last);
+        longs(out, &cells, |_, cell| i64::from(cell.first_at));
+        longs(out, &cells, |_, cell| i64::from(cell.last_at));
+        doubles(out, &cells, |_, cell| cell.m2());
+        doubles(out, &cells, |counter, cell| if counter { cell.increase } else { 0.0 });
+        longs(out, &cells, |counter, cell| if counter { i64::from(cell.resets) } else { 0 });
         self.records.push(Emitted {
             window_ms: identity.window_ms,
             kind: identity.kind,
@@ -108,12 +109,12 @@ impl Output {
     }
 }
 
-/// Cells, and the series that each is of.
+/// Columns, and the series that each is of.
 #[derive(Debug)]
 pub(crate) struct Rows<'a> {
-    pub(crate) cells: &'a [Cell],
+    pub(crate) columns: &'a Columns,
     pub(crate) series: &'a SeriesList,
-    /// The slot of each cell; `None` = a cell's index is its slot.
+    /// The slot in `series` of each slot of the columns; `None` = the same.
     pub(crate) slots: Option<&'a [u32]>,
 }
 
@@ -122,9 +123,16 @@ impl Rows<'_> {
         self.slots.map_or(index as u32, |slots| slots[index])
     }
 
-    fn is_counter(&self, index: usize) -> bool {
-        let (layout, series) = self.series.get(self.slot(index));
-        layout.is_counter(series)
+    fn is_filled(&self, index: usize) -> bool {
+        self.columns.stamp(index).count > 0
+    }
+
+    /// Every cell with samples, and whether its series is a counter.
+    fn cells(&self) -> impl Iterator<Item = (bool, Cell)> {
+        (0..self.columns.len()).filter(|index| self.is_filled(*index)).map(|index| {
+            let (layout, series) = self.series.get(self.slot(index));
+            (layout.is_counter(series), self.columns.cell(index))
+        })
     }
 
     fn write_layout(&self, out: &mut Vec<u8>, filled: usize) {
@@ -133,13 +141,13 @@ impl Rows<'_> {
                 match &block.picks {
                     None => out.extend_from_slice(block.layout.all()),
                     Some(picks) => {
-                        picks.iter().for_each(|pick| out.extend_from_slice(block.layout.series(*pick)))
+                        picks.iter().for_each(|pick| out.extend_from_slice(block.layout.series(*pick)));
                     }
                 }
             }
             return;
         }
-        for (index, _) in self.cells.iter().enumerate().filter(|(_, cell)| cell.count > 0) {
+        for index in (0..self.columns.len()).filter(|index| self.is_filled(*index)) {
             let (layout, series) = self.series.get(self.slot(index));
             out.extend_from_slice(layout.series(series));
         }
@@ -151,6 +159,7 @@ impl Rows<'_> {
 pub(crate) struct SeriesList {
     blocks: Vec<Block>,
     len: u32,
+    has_counters: bool,
 }
 
 #[derive(Debug)]
@@ -166,9 +175,14 @@ impl SeriesList {
         self.len as usize
     }
 
+    pub(crate) fn has_counters(&self) -> bool {
+        self.has_counters
+    }
+
     /// Gives slots to a layout's series, the next ones in their order; `picks` as in a block. Returns the first slot.
     pub(crate) fn append(&mut self, layout: &std::sync::Arc<Layout>, picks: Option<Box<[u32]>>) -> u32 {
         let start = self.len;
+        self.has_counters |= layout.has_counters();
         self.len += picks.as_ref().map_or(layout.len(), |picks| picks.len()) as u32;
         self.blocks.push(Block { start, layout: std::sync::Arc::clone(layout), picks });
         start
@@ -195,23 +209,22 @@ impl SeriesList {
 
 /// An array of doubles in one block.
 #[inline]
-fn doubles(out: &mut Vec<u8>, cells: &[Cell], filled: usize, value: impl Fn(usize, &Cell) -> f64) {
-    write_long(out, filled as i64);
+fn doubles(out: &mut Vec<u8>, cells: &[(bool, Cell)], value: impl Fn(bool, &Cell) -> f64) {
+    write_long(out, cells.len() as i64);
     let begin = out.len();
-    out.resize(begin + filled * 8, 0);
+    out.resize(begin + cells.len() * 8, 0);
     let (slots, _) = out[begin..].as_chunks_mut::<8>();
-    let filled = cells.iter().enumerate().filter(|(_, cell)| cell.count > 0);
-    for (slot, (index, cell)) in slots.iter_mut().zip(filled) {
-        *slot = value(index, cell).to_le_bytes();
+    for (slot, (counter, cell)) in slots.iter_mut().zip(cells) {
+        *slot = value(*counter, cell).to_le_bytes();
     }
     out.push(0);
 }
 
 #[inline]
-fn longs(out: &mut Vec<u8>, cells: &[Cell], filled: usize, value: impl Fn(usize, &Cell) -> i64) {
-    write_long(out, filled as i64);
-    for (index, cell) in cells.iter().enumerate().filter(|(_, cell)| cell.count > 0) {
-        write_long(out, value(index, cell));
+fn longs(out: &mut Vec<u8>, cells: &[(bool, Cell)], value: impl Fn(bool, &Cell) -> i64) {
+    write_long(out, cells.len() as i64);
+    for (counter, cell) in cells {
+        write_long(out, value(*counter, cell));
     }
     out.push(0);
 }

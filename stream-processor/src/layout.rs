@@ -117,6 +117,10 @@ impl Layout {
         String::from_utf8_lossy(series.get(from..from + length).unwrap_or_default()).into_owned()
     }
 
+    pub(crate) fn has_counters(&self) -> bool {
+        self.counters.iter().any(|bits| *bits != 0)
+    }
+
     pub(crate) fn is_counter(&self, index: u32) -> bool {
         self.counters[index as usize / 64] >> (index % 64) & 1 == 1
     }

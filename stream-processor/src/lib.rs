@@ -10,6 +10,7 @@
 //! Invariant: output and offsets are one Kafka transaction; a restart reads again from L and emits from H on.
 
 mod aggregate;
+mod columns;
 pub mod commit;
 mod committer;
 mod config;

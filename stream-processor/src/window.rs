@@ -15,6 +15,7 @@ use tidewatch_schemas::{
 
 use crate::{
     aggregate::Cell,
+    columns::Columns,
     commit::Committed,
     encode::{Output, Rows, SeriesList},
     filter::Filter,
@@ -452,13 +453,14 @@ impl PartitionWindows {
         let context = context(self.partition, &self.setup, &self.tiers, self.hasher, offset, self.clock);
         for tier in &self.tiers.0 {
             let end = window_end(time, tier.ms);
-            let mut cells = vec![Cell::default(); brought.len()];
-            for (index, cell) in cells.iter_mut().enumerate().take(context.settings.max_series as usize) {
+            let mut columns = Columns::default();
+            columns.grow(brought.len(), series.has_counters());
+            for index in 0..brought.len().min(context.settings.max_series as usize) {
                 if bad.binary_search(&(index as u32)).is_err() && brought.check(index) == Ok(true) {
-                    brought.add(index, end - tier.ms, cell);
+                    brought.add(index, end - tier.ms, index, &mut columns);
                 }
             }
-            let rows = Rows { cells: &cells, series: &series, slots: None };
+            let rows = Rows { columns: &columns, series: &series, slots: None };
             self.output.push(server, &context.identity(end, tier.ms, AggregateKind::Delta), &rows);
         }
         Ok(Verdict::Late)
@@ -610,8 +612,16 @@ impl Brought for Values<'_> {
     }
 
     #[inline]
-    fn add(&self, index: usize, start: i64, cell: &mut Cell) {
-        cell.add((self.time - start) as i32, self.values[index]);
+    fn add(&self, index: usize, start: i64, slot: usize, columns: &mut Columns) {
+        columns.add(slot, (self.time - start) as i32, self.values[index]);
+    }
+
+    #[inline]
+    fn add_all(&self, start: i64, first: usize, columns: &mut Columns) {
+        match self.values {
+            [value] => columns.add(first, (self.time - start) as i32, *value),
+            values => columns.add_run(first, (self.time - start) as i32, values),
+        }
     }
 }
 
@@ -634,10 +644,16 @@ impl Brought for Cells {
         self.rows.iter().all(Option::is_some)
     }
 
-    fn add(&self, index: usize, start: i64, cell: &mut Cell) {
+    fn add(&self, index: usize, start: i64, slot: usize, columns: &mut Columns) {
         if let Some(row) = &self.rows[index] {
+            let mut cell = columns.cell(slot);
             cell.merge(&row.moved((self.start - start) as i32));
+            columns.put(slot, &cell);
         }
+    }
+
+    fn add_all(&self, start: i64, first: usize, columns: &mut Columns) {
+        (0..self.rows.len()).for_each(|index| self.add(index, start, first + index, columns));
     }
 }
 

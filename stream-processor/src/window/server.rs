@@ -13,7 +13,7 @@ use super::{
     window_end,
 };
 use crate::{
-    aggregate::Cell,
+    columns::Columns,
     encode::{Identity, Output, Rows},
     layout::{Hasher, Refusal, Shape},
     read::FrameView,
@@ -49,8 +49,10 @@ pub(super) trait Brought {
     fn check(&self, index: usize) -> Result<bool, Reason>;
     /// Whether every series has something good; `false` when that is not known.
     fn all_good(&self) -> bool;
-    /// Adds it to the series' cell of a window that starts at `start`.
-    fn add(&self, index: usize, start: i64, cell: &mut Cell);
+    /// Adds it to the slot `slot` of a window that starts at `start`.
+    fn add(&self, index: usize, start: i64, slot: usize, columns: &mut Columns);
+    /// Adds all of it, to the slots from `first` on.
+    fn add_all(&self, start: i64, first: usize, columns: &mut Columns);
 }
 
 /// Scratch space of a step, kept from one to the next.
@@ -58,7 +60,6 @@ pub(super) trait Brought {
 pub(super) struct Scratch {
     /// Index and slot of each good series.
     good: Vec<(u32, u32)>,
-    delta: Vec<Cell>,
     slots: Vec<u32>,
 }
 
@@ -269,37 +270,33 @@ impl Server {
                 if self.watermark.saturating_sub(context.settings.grace_ms) >= end {
                     *window = Window::Closed;
                 } else {
-                    *window = Window::Open(Vec::new());
+                    *window = Window::Open(Columns::default());
                     self.next_end = self.next_end.min(end);
                 }
             }
             match window {
-                Window::Open(cells) => {
-                    if cells.len() < span.series.len() {
-                        cells.resize(span.series.len(), Cell::default());
-                    }
+                Window::Open(columns) => {
+                    columns.grow(span.series.len(), span.series.has_counters());
                     if let Some(first) = run {
-                        let cells = &mut cells[first..first + samples];
-                        cells.iter_mut().enumerate().for_each(|(i, cell)| brought.add(i, start, cell));
+                        brought.add_all(start, first, columns);
                     } else {
                         for &(index, slot) in &scratch.good {
-                            brought.add(index as usize, start, &mut cells[slot as usize]);
+                            brought.add(index as usize, start, slot as usize, columns);
                         }
                     }
                 }
                 Window::Untouched | Window::Closed => {
                     let Some(emit) = emit.as_deref_mut() else { continue };
-                    scratch.delta.clear();
-                    scratch.delta.resize(samples, Cell::default());
+                    let mut delta = Columns::default();
+                    delta.grow(samples, span.series.has_counters());
                     scratch.slots.clear();
-                    for (at, cell) in scratch.delta.iter_mut().enumerate() {
+                    for at in 0..samples {
                         let (index, slot) =
                             run.map_or_else(|| scratch.good[at], |first| (at as u32, (first + at) as u32));
-                        brought.add(index as usize, start, cell);
+                        brought.add(index as usize, start, at, &mut delta);
                         scratch.slots.push(slot);
                     }
-                    let rows =
-                        Rows { cells: &scratch.delta, series: &span.series, slots: Some(&scratch.slots) };
+                    let rows = Rows { columns: &delta, series: &span.series, slots: Some(&scratch.slots) };
                     emit.push(&self.name, &context.identity(end, tier.ms, AggregateKind::Delta), &rows);
                 }
             }
@@ -331,10 +328,10 @@ impl Server {
                 }
                 if end > time {
                     self.next_end = self.next_end.min(end);
-                } else if let Window::Open(cells) = std::mem::replace(window, Window::Closed)
+                } else if let Window::Open(columns) = std::mem::replace(window, Window::Closed)
                     && let Some(emit) = emit.as_deref_mut()
                 {
-                    let rows = Rows { cells: &cells, series: &span.series, slots: None };
+                    let rows = Rows { columns: &columns, series: &span.series, slots: None };
                     emit.push(&self.name, &context.identity(end, tier, kind), &rows);
                 }
             }

@@ -10,7 +10,7 @@ use tidewatch_schemas::Reason;
 
 use super::sequences::Sequences;
 use crate::{
-    aggregate::Cell,
+    columns::Columns,
     encode::SeriesList,
     layout::{Hasher, Layout, Refusal},
 };
@@ -41,7 +41,7 @@ pub(super) enum Window {
     /// Nothing was sent for it yet.
     Untouched,
     /// By slot; series that came later have no cell yet.
-    Open(Vec<Cell>),
+    Open(Columns),
     Closed,
 }
 
