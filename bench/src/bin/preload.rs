@@ -46,7 +46,7 @@ struct Args {
     #[arg(long, default_value_t = 300)]
     seconds: u32,
     /// Seconds between two scrapes of a server
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     interval: u32,
     /// When the first scrape was, milliseconds since 1970; by default so that the last one was just now
     #[arg(long)]
@@ -139,7 +139,9 @@ impl Fill {
         let (mut records, mut bytes) = (0_u64, 0_u64);
         let mut values = vec![0.0; args.series as usize];
         let mut payload = Vec::new();
-        for (scrape, second) in (0..args.seconds).step_by(args.interval.max(1) as usize).enumerate() {
+        // counted from 1970, so that one load after another in a topic does not repeat them
+        let first_scrape = self.start.div_euclid(i64::from(args.interval) * 1_000);
+        for (scrape, second) in (first_scrape..).zip((0..args.seconds).step_by(args.interval as usize)) {
             for (server, templates) in (0..args.servers).zip(&self.templates) {
                 // servers are scraped one after the other within the interval
                 let phase = i64::from(args.interval) * 1_000 * i64::from(server) / i64::from(args.servers);
@@ -156,7 +158,8 @@ impl Fill {
                 for (place, (template, values)) in templates.iter().zip(values.chunks(per_record)).enumerate()
                 {
                     payload.clear();
-                    template.frame(&mut payload, (scrape * templates.len() + place + 1) as i64, at, values);
+                    let sequence = scrape * templates.len() as i64 + place as i64 + 1;
+                    template.frame(&mut payload, sequence, at, values);
                     let mut record =
                         BaseRecord::to(&args.topic).key(&self.names[server as usize]).payload(&payload);
                     if !args.live {

@@ -52,6 +52,11 @@ final class Plain {
     private static final class Decode extends AbstractDeserializationSchema<MetricFrame> {
         private static final long serialVersionUID = 1;
 
+        Decode() {
+            // Source and flatMap are chained: a frame is never written.
+            super(Types.GENERIC(MetricFrame.class));
+        }
+
         @Override
         public MetricFrame deserialize(byte[] bytes) {
             MetricFrame frame = Frames.decode(bytes);
