@@ -20,9 +20,9 @@ from report import Gate, Report, first_line
 from rig import REPO, Load, Rig
 
 QUICK = bool(os.environ.get("QUICK"))
-THREADS = int(os.environ.get("THREADS", "1"))
+THREADS = int(os.environ.get("THREADS") or "1")
 PARTS = ("frames", "rows", "delivery", "live", "recovery", "sizes")
-PEER_NAMES = os.environ.get("PEERS", "kafka-streams-plain kafka-streams-tuned flink-plain flink-tuned").split()
+PEER_NAMES = (os.environ.get("PEERS") or "kafka-streams-plain kafka-streams-tuned flink-plain flink-tuned").split()
 REPEATS = 3 if QUICK else 7
 
 RATE = "samples/CPU-s"
@@ -42,7 +42,7 @@ GATES = {
 }
 
 # A trial is over before a virtual machine is warm: its ratios say little.
-SERVERS = {"frames": 250, "rows": 50} if QUICK else {"frames": 1_000, "rows": 1_000}
+SERVERS = {"frames": 500, "rows": 50} if QUICK else {"frames": 1_000, "rows": 1_000}
 SECONDS = {"frames": 150, "rows": 150} if QUICK else {"frames": 300, "rows": 150}
 
 

@@ -18,7 +18,7 @@ use tidewatch_bench::{Result, fleet, frame::Template};
 
 /// How long after a frame was collected it lies in the log, milliseconds.
 const DELAY_MS: i64 = 200;
-const FLUSH: Duration = Duration::from_secs(60);
+const FLUSH: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Shape {
@@ -153,7 +153,9 @@ impl Fill {
                     *value = fleet::value(server, index, second);
                 }
                 let sum = values.iter().sum();
-                tiers.iter_mut().for_each(|tier| tier.add(at, &values, sum));
+                for tier in &mut tiers {
+                    tier.add(at, &values, sum);
+                }
                 let per_record = values.len() / templates.len();
                 for (place, (template, values)) in templates.iter().zip(values.chunks(per_record)).enumerate()
                 {

@@ -10,6 +10,7 @@ use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
+    metadata::{MetadataPartition, MetadataTopic},
 };
 use tidewatch_bench::Result;
 use tidewatch_schemas::{AggregateFrame, decode};
@@ -62,7 +63,7 @@ fn main() -> Result<()> {
         .create()?;
     let metadata = consumer.fetch_metadata(Some(&args.topic), PATIENCE)?;
     let partitions: Vec<i32> =
-        metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|p| p.id()).collect();
+        metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id).collect();
     let mut assignment = TopicPartitionList::new();
     for &partition in &partitions {
         assignment.add_partition_offset(&args.topic, partition, Offset::Beginning)?;
