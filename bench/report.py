@@ -113,7 +113,7 @@ def commit() -> str:
 
 
 def machine() -> str:
-    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "?")
-    cores = sum(line.startswith("processor") for line in Path("/proc/cpuinfo").read_text().splitlines())
+    processors = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    cores, model = len(processors), (processors or ["?"])[0]
     memory = int(Path("/proc/meminfo").read_text().split()[1]) / 2**20
     return f"{cores} x {model}, {memory:.0f} GiB, {platform.system()} {platform.release()}"

@@ -1,7 +1,8 @@
 """make bench-stream: the stream processor side by side with Kafka Streams and Flink, on one Kafka and the same topics.
 
-In: PARTS (frames rows delivery live recovery sizes; all unless told) and QUICK=1 for a trial with little data. Out: bench/results/stream.json
-and a line in bench/RESULTS.md. Keeps: a contender whose windows do not add up to what was sent is reported as failed and not timed.
+In: PARTS (frames rows delivery live recovery sizes; all unless told) and QUICK=1 for a trial with little data. Out:
+bench/results/stream.json and a line in bench/RESULTS.md. Keeps: a contender whose windows do not add up to what was sent is
+reported as failed and not timed.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Bench:
     def load(self, name: str, shape: str, servers: int, seconds: int, interval: int = 1) -> Load:
         load = self.rig.fill(Load(name, shape, servers, 100, seconds, interval))
         facts = load.facts or {}
-        print(f"{name}: {facts['records']} records, {facts['samples']} samples, {facts['bytes'] / 1e6:.0f} MB in {facts['seconds']:.1f} s", flush=True)
+        size, seconds_ = facts["bytes"] / 1e6, facts["seconds"]
+        print(f"{name}: {facts['records']} records, {facts['samples']} samples, {size:.0f} MB in {seconds_:.1f} s", flush=True)
         return load
 
     def tell(self, run: Run) -> Run:
@@ -63,7 +65,8 @@ class Bench:
         else:
             print(
                 f"  {run.contender}: {run.warm_per_cpu_second / 1e6:.3f} M samples/CPU-s warm, {run.per_cpu_second / 1e6:.3f} M whole; "
-                f"{run.cpu_seconds:.1f} CPU-s, {run.wall_seconds:.1f} s, {run.peak_bytes / 2**20:.0f} MiB, {run.kafka_bytes / 2**20:.0f} MiB to Kafka",
+                f"{run.cpu_seconds:.1f} CPU-s, {run.wall_seconds:.1f} s, {run.peak_bytes / 2**20:.0f} MiB, "
+                f"{run.kafka_bytes / 2**20:.0f} MiB to Kafka",
                 flush=True,
             )
         return run

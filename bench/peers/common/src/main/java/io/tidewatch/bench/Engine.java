@@ -96,37 +96,50 @@ public final class Engine {
     }
 
     private Window window(Server server, ArrayList<Window> open, Layout layout, long length, long start) {
+        Window newest = length == Options.TEN_SECONDS ? layout.ten : layout.minute;
+        if (newest != null && newest.start == start && !newest.closed) {
+            touch(newest);
+            return newest;
+        }
         int place = open.size();
-        for (; place > 0; place--) {
+        for (; place > 0 && open.get(place - 1).start >= start; place--) {
             Window window = open.get(place - 1);
             if (window.start == start && window.layout == layout) {
                 touch(window);
                 return window;
             }
-            if (window.start < start) {
-                break;
-            }
         }
         Window window = new Window(server, layout, length, start, new Columns(layout.series));
+        // Behind those of the same start: they stay in order.
+        while (place < open.size() && open.get(place).start == start) {
+            place++;
+        }
         open.add(place, window);
+        if (length == Options.TEN_SECONDS) {
+            layout.ten = window;
+        } else {
+            layout.minute = window;
+        }
         touch(window);
         return window;
     }
 
     private Layout layout(Server server) {
         ArrayList<Layout> layouts = server.layouts;
-        for (int i = 0; i < layouts.size(); i++) {
-            Layout layout = layouts.get(i);
+        int known = layouts.size();
+        int place = server.nextLayout;
+        for (int tries = 0; tries < known; tries++) {
+            if (place >= known) {
+                place = 0;
+            }
+            Layout layout = layouts.get(place++);
             if (frame.skipLayout(layout)) {
-                if (i > 0) {
-                    layouts.set(i, layouts.get(0));
-                    layouts.set(0, layout);
-                }
+                server.nextLayout = place;
                 return layout;
             }
         }
         Layout layout = frame.readLayout();
-        layouts.add(0, layout);
+        layouts.add(layout);
         newLayouts.add(layout);
         newLayoutServers.add(server);
         return layout;

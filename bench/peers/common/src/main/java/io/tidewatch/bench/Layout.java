@@ -5,6 +5,9 @@ final class Layout {
     final byte[] bytes;
     final int series;
     final long hash;
+    /** Its server's newest windows under this layout. */
+    Window ten;
+    Window minute;
 
     Layout(byte[] bytes, int series) {
         this.bytes = bytes;

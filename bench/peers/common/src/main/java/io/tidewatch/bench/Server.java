@@ -6,8 +6,9 @@ import java.util.ArrayList;
 final class Server {
     final byte[] name;
     final int hash;
-    /** The one of the last frame first: almost always the one of the next. */
     final ArrayList<Layout> layouts = new ArrayList<>(1);
+    /** The layout that its next frame should have: a server has one, or sends its series in the same order again and again. */
+    int nextLayout;
     final ArrayList<Window> tens = new ArrayList<>(2);
     final ArrayList<Window> minutes = new ArrayList<>(2);
     long watermark = Long.MIN_VALUE;
