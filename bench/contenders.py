@@ -18,7 +18,7 @@ PEERS = REPO / "bench" / "peers"
 TOOLS = Path(os.environ.get("TIDEWATCH_TOOLS", REPO / ".tidewatch" / "tools"))
 FORMATS = {"plain": "stats", "tuned": "columns"}
 # Re-keyed records of one partition wait for those of others: a window must stay open for that long, in event time.
-GRACE_MS = {"kafka-streams-plain": 40_000}
+GRACE_MS = {"kafka-streams-plain": 20_000}
 # Flink reads private fields of the class library.
 OPENS = [
     f"--add-opens=java.base/{package}=ALL-UNNAMED"

@@ -149,6 +149,7 @@ class Rig:
         return [
             "--brokers", self.kafka, "--topic", load.topic, "--shape", load.shape, "--servers", str(load.servers),
             "--series", str(load.series), "--seconds", str(load.seconds), "--interval", str(load.interval),
+            "--partitions", str(PARTITIONS),
         ]
 
     def check(self, load: Load, prefix: str, form: str) -> str | None:

@@ -43,8 +43,8 @@ GATES = {
 }
 
 # A trial is over before a virtual machine is warm: its ratios say little.
-SERVERS = {"frames": 500, "rows": 50} if QUICK else {"frames": 1_000, "rows": 1_000}
-SECONDS = {"frames": 150, "rows": 150} if QUICK else {"frames": 300, "rows": 150}
+SERVERS = {"frames": 400, "rows": 64} if QUICK else {"frames": 1_000, "rows": 1_000}
+SECONDS = {"frames": 150, "rows": 150} if QUICK else {"frames": 200, "rows": 150}
 
 
 class Bench:

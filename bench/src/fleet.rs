@@ -37,15 +37,54 @@ const MEMORY: [&str; 10] = [
 const FILE_SYSTEMS: [&str; 4] = ["avail", "free", "size", "files"];
 const MOUNTS: [&str; 4] = ["/", "/boot", "/home", "/var"];
 
-/// The name of server number `server`.
-pub fn server_name(server: u32) -> String {
-    format!("srv-{server:06}")
+/// Names of servers, chosen so that every partition has the same number of them: behind a topic whose partitions differ in
+/// size, whoever re-keys it mixes what is minutes apart, and drops the older as late.
+pub fn server_names(count: u32, partitions: u32) -> Vec<String> {
+    let mut room = vec![count.div_ceil(partitions); partitions as usize];
+    let mut has_room = |name: &String| {
+        let left = &mut room[partition(name.as_bytes(), partitions) as usize];
+        let fits = *left > 0;
+        *left = left.saturating_sub(1);
+        fits
+    };
+    (0..)
+        .map(|number| format!("srv-{number:06}"))
+        .filter(|name| has_room(name))
+        .take(count as usize)
+        .collect()
 }
 
 /// The first `count` series of a server, in the order of a frame's values.
-pub fn layout(server: u32, count: u32) -> Vec<Series> {
-    let instance = format!("{}:9100", server_name(server));
+pub fn layout(server: &str, count: u32) -> Vec<Series> {
+    let instance = format!("{server}:9100");
     (0..count).map(|index| series(index).with("instance", instance.as_str())).collect()
+}
+
+/// Where Kafka's Java clients put a key, and librdkafka with `murmur2_random`.
+fn partition(key: &[u8], partitions: u32) -> u32 {
+    (murmur2(key) & 0x7fff_ffff) % partitions
+}
+
+/// As in `org.apache.kafka.common.utils.Utils`.
+fn murmur2(data: &[u8]) -> u32 {
+    const M: u32 = 0x5bd1_e995;
+    let mix = |word: u32| {
+        let word = word.wrapping_mul(M);
+        (word ^ (word >> 24)).wrapping_mul(M)
+    };
+    let mut hash = 0x9747_b28c ^ data.len() as u32;
+    let (words, rest) = data.as_chunks::<4>();
+    for word in words {
+        hash = hash.wrapping_mul(M) ^ mix(u32::from_le_bytes(*word));
+    }
+    if !rest.is_empty() {
+        for (place, byte) in rest.iter().enumerate() {
+            hash ^= u32::from(*byte) << (8 * place);
+        }
+        hash = hash.wrapping_mul(M);
+    }
+    hash = (hash ^ (hash >> 13)).wrapping_mul(M);
+    hash ^ (hash >> 15)
 }
 
 /// Whether a series only grows.
@@ -94,9 +133,27 @@ mod tests {
 
     #[test]
     fn the_series_of_a_server_are_distinct() {
-        let layout = layout(7, 1_000);
+        let layout = layout("srv", 1_000);
         let distinct: BTreeSet<_> = layout.iter().map(|series| (&series.metric, &series.labels)).collect();
         assert_eq!(distinct.len(), 1_000);
+    }
+
+    #[test]
+    fn keys_are_hashed_as_the_java_client_does() {
+        // from the client's own test
+        for (key, hash) in
+            [("21", -973_932_308), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536)]
+        {
+            assert_eq!(murmur2(key.as_bytes()) as i32, hash, "{key}");
+        }
+    }
+
+    #[test]
+    fn every_partition_has_as_many_servers() {
+        let names = server_names(1_000, 8);
+        for wanted in 0..8 {
+            assert_eq!(names.iter().filter(|name| partition(name.as_bytes(), 8) == wanted).count(), 125);
+        }
     }
 
     #[test]

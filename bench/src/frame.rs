@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn an_assembled_frame_is_an_encoded_one() {
-        let layout = fleet::layout(3, 100);
+        let layout = fleet::layout("srv-000003", 100);
         let values: Vec<f64> = (0..100).map(|index| fleet::value(3, index, 5)).collect();
         let template = Template::new("srv-000003", layout.clone()).unwrap();
         let mut bytes = Vec::new();

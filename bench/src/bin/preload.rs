@@ -42,6 +42,9 @@ struct Args {
     /// Series of each server
     #[arg(long, default_value_t = 100)]
     series: u32,
+    /// Partitions of the topic
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    partitions: u32,
     /// Seconds of event time
     #[arg(long, default_value_t = 300)]
     seconds: u32,
@@ -118,16 +121,15 @@ impl Fill {
             let step = if args.live { 1_000 } else { 60_000 };
             begin.div_euclid(step) * step
         });
-        let names: Vec<_> = (0..args.servers).map(fleet::server_name).collect();
-        let template = |server: u32| -> Result<Vec<Template>> {
-            let layout = fleet::layout(server, args.series);
-            let name = &names[server as usize];
+        let names = fleet::server_names(args.servers, args.partitions);
+        let template = |name: &String| -> Result<Vec<Template>> {
+            let layout = fleet::layout(name, args.series);
             match args.shape {
                 Shape::Frames => Ok(vec![Template::new(name, layout)?]),
                 Shape::Rows => layout.into_iter().map(|series| Template::new(name, vec![series])).collect(),
             }
         };
-        let templates = (0..args.servers).map(template).collect::<Result<_>>()?;
+        let templates = names.iter().map(template).collect::<Result<_>>()?;
         Ok(Self { start, names, templates })
     }
 
