@@ -72,7 +72,8 @@ class Report:
             mark = "!" if not result["met"] else "*" if gate.met(result["value"], gate.stretch) else ""
         return f"{result['id']} {shown(result['value'])} {result['unit']}{mark}"
 
-    def write(self, versions: dict[str, str]) -> Path:
+    def write(self, versions: dict[str, str], trial: bool = False) -> Path:
+        """A trial leaves no line in the history."""
         RESULTS.mkdir(parents=True, exist_ok=True)
         now = datetime.datetime.now(datetime.UTC)
         whole = {
@@ -81,6 +82,8 @@ class Report:
         }
         path = RESULTS / f"{self.name}.json"
         path.write_text(json.dumps(whole, indent=2) + "\n")
+        if trial:
+            return path
         if not HISTORY.exists():
             HISTORY.write_text(HEADER)
         figures = "; ".join(self.line(result) for result in self.results)
