@@ -1,8 +1,8 @@
 # Every way into the checkout. The work is done in scripts/ and deploy/local/; this names it.
 .DEFAULT_GOAL := help
-.PHONY: help up down status build test fmt lint clean-data
+.PHONY: help up down status build test bench-stream fmt lint clean-data
 # By the environment, not before the command: make then runs the script without a shell in between, whose death would hide make's.
-export DETACH
+export DETACH PARTS QUICK THREADS PEERS PROFILE
 MAKEFLAGS += --no-print-directory
 
 help: ## this list
@@ -24,6 +24,9 @@ build: ## the pages and the programs
 
 test: ## every suite; SUITES="fmt e2e" for some. The last line is the sum
 	@scripts/test.sh $(SUITES)
+
+bench-stream: ## the stream processor beside Kafka Streams and Flink (PARTS="frames rows", QUICK=1)
+	@scripts/bench.sh stream
 
 fmt: ## format the code
 	cargo fmt --all

@@ -53,22 +53,14 @@ shell_check() {
 }
 
 python_tests() {
-    local hash venv
-    hash=$({ cat tests/requirements.txt && python3 --version; } | sha256sum)
-    venv=$TIDEWATCH_TOOLS/venv-${hash:0:12}
-    if [[ ! -e $venv/complete ]]; then
-        say "installing tests/requirements.txt"
-        rm -rf "$venv"
-        python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check -r tests/requirements.txt &&
-            : >"$venv/complete" || return 1
-    fi
+    local venv
+    venv=$(scripts/venv.sh) || return 1
     "$venv/bin/python" -m pytest -p no:cacheprovider --color=no -ra --durations=10 "$@"
 }
 
 helm_check() {
-    local hash venv
-    hash=$({ cat tests/requirements.txt && python3 --version; } | sha256sum)
-    venv=$TIDEWATCH_TOOLS/venv-${hash:0:12}
+    local venv
+    venv=$(scripts/venv.sh) || return 1
     PATH=$venv/bin:$PATH deploy/helm/check.sh
 }
 

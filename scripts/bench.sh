@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# make bench-NAME: builds what a benchmark measures, and runs it. In: the benchmark's name; its own settings from the environment.
+# Keeps: what is measured is built as an image builds it (PROFILE=dist), unless the caller says where built programs are.
+set -euo pipefail
+# shellcheck source=../deploy/local/settings.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../deploy/local/settings.sh"
+cd "$repo"
+
+bench=bench/${1:?name of a benchmark}.py
+[[ -e $bench ]] || die "there is no benchmark named $1"
+profile=${PROFILE:-dist}
+
+if [[ -z ${TIDEWATCH_TEST_PROGRAMS:-} ]]; then
+    cargo build --locked --profile "$profile" -p tidewatch -p tidewatch-stream-processor -p tidewatch-bench
+    TIDEWATCH_TEST_PROGRAMS=${CARGO_TARGET_DIR:-$repo/target}/$profile
+fi
+export TIDEWATCH_TEST_PROGRAMS
+venv=$(scripts/venv.sh)
+java_program || die "Java 17 or later is missing: run scripts/install.sh"
+TIDEWATCH_BENCH_JAVA=$REPLY PYTHONDONTWRITEBYTECODE=1 exec "$venv/bin/python" "$bench"
