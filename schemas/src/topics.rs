@@ -102,6 +102,11 @@ impl Topics {
         self.name("analyzer.state")
     }
 
+    /// Texts of the stream processor's filters, by fingerprint.
+    pub fn filters(&self) -> String {
+        self.name("stream-processor.filters")
+    }
+
     pub fn dead_letter(&self, stage: &str) -> String {
         self.name(&format!("dead-letter.{stage}"))
     }
@@ -114,6 +119,7 @@ impl Topics {
             // long enough to replay from and to ride out a weekend without PostgreSQL downstream
             TopicSpec { log_append_time: true, ..topic(self.raw(), kept(3)) },
             TopicSpec { partitions: 1, ..topic(self.layouts(), Cleanup::Compact) },
+            TopicSpec { partitions: 1, ..topic(self.filters(), Cleanup::Compact) },
             topic(self.window(10_000), kept(3)),
             topic(self.window(60_000), kept(7)),
             topic(self.window(300_000), kept(30)),
@@ -152,7 +158,7 @@ mod tests {
     fn topics_keyed_by_server_share_their_partition_count() {
         let topics = Topics::default();
         for spec in topics.all(8) {
-            let expected = if spec.name == topics.layouts() { 1 } else { 8 };
+            let expected = if [topics.layouts(), topics.filters()].contains(&spec.name) { 1 } else { 8 };
             assert_eq!(spec.partitions, expected, "{}", spec.name);
         }
     }

@@ -286,8 +286,7 @@ impl Columns {
 impl Block {
     #[inline]
     fn next(&mut self, values: &Lanes) {
-        for lane in 0..LANES {
-            let value = values[lane];
+        for (lane, &value) in values.iter().enumerate() {
             let shifted = value - self.shift[lane];
             self.sum[lane] += shifted;
             self.squares[lane] += shifted * shifted;
@@ -301,9 +300,9 @@ impl Block {
 impl Growth {
     #[inline]
     fn next(&mut self, last: &Lanes, values: &Lanes) {
-        for lane in 0..LANES {
-            let fell = values[lane] < last[lane];
-            self.increase[lane] += if fell { values[lane] } else { values[lane] - last[lane] };
+        for (lane, (&value, &before)) in values.iter().zip(last).enumerate() {
+            let fell = value < before;
+            self.increase[lane] += if fell { value } else { value - before };
             self.resets[lane] += i32::from(fell);
         }
     }

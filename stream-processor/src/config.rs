@@ -1,6 +1,6 @@
 //! Settings of the stream processor.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use tidewatch_service_kit::{config::duration, kafka::KafkaConfig};
@@ -55,6 +55,9 @@ pub struct Config {
     /// Count what is later than window-lateness after all, as deltas; a repeat is not recognised any more then
     #[arg(long, env = "TIDEWATCH_WINDOW_LATE_BACKFILL")]
     pub late_backfill: bool,
+    /// YAML file of filters and transformations before the windows; taken over without a restart when it changes
+    #[arg(long, env = "TIDEWATCH_WINDOW_FILTERS", value_name = "FILE", value_parser = filters)]
+    pub window_filters: Option<PathBuf>,
     /// Threads, each a member of the group with partitions of its own
     #[arg(
         long = "stream-processor-threads",
@@ -118,4 +121,10 @@ impl Config {
 
 fn rollup(text: &str) -> Result<Option<Duration>, String> {
     if text == "none" { Ok(None) } else { duration(text).map(Some) }
+}
+
+/// A file that is no good is told of before anything starts.
+fn filters(path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    crate::consume::filters::read(&path).map(|_| path)
 }

@@ -34,9 +34,11 @@ use crate::{
 };
 
 mod decode;
+pub(crate) mod filters;
 mod inputs;
 mod partition;
 
+use filters::Filters;
 use inputs::Inputs;
 pub(crate) use partition::Partition;
 
@@ -92,7 +94,8 @@ fn session(
 ) -> Result<(), SessionError> {
     let emitter = Emitter::open(&config.kafka, instance, config.delivery)?;
     let ticker = Ticker::new(&config.kafka).map_err(SessionError::kafka("create tick producer"))?;
-    let inputs = Inputs::new(config);
+    let filters = Filters::open(config.window_filters.clone(), &config.kafka)?;
+    let inputs = Inputs::new(config, filters.current());
     let flight = Arc::new(Flight::default());
     let waiting = Arc::clone(&flight);
     let group = Group::join_waiting(
@@ -117,7 +120,7 @@ fn session(
         thread
             .spawn_scoped(scope, move || committer::serve(emitter, group, &receiver, &flight, metrics))
             .map_err(|error| SessionError::Fatal(Error::Thread(error)))?;
-        let mut session = Session::new(config, metrics, inputs);
+        let mut session = Session::new(config, metrics, inputs, filters);
         session.go(group, &committer, &ticker, component, shutdown)
     })
 }
@@ -136,6 +139,7 @@ struct Session<'a> {
     metrics: &'a ProcessorMetrics,
     topics: Topics,
     inputs: Inputs,
+    filters: Filters,
     /// By input and partition.
     partitions: Vec<Vec<Option<Partition>>>,
     /// Late and refused records since the last commit, and ticks, by the input they belong to.
@@ -149,8 +153,9 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(config: &'a Config, metrics: &'a ProcessorMetrics, inputs: Inputs) -> Self {
+    fn new(config: &'a Config, metrics: &'a ProcessorMetrics, inputs: Inputs, filters: Filters) -> Self {
         Self {
+            filters,
             config,
             metrics,
             topics: config.kafka.topics(),
@@ -195,6 +200,11 @@ impl<'a> Session<'a> {
                 self.tick(group, ticker);
                 ticked = self.now;
             }
+            if let Some(filter) = self.filters.changed(self.now)? {
+                self.inputs.filter(&filter);
+                let setup = &self.inputs[0].setup;
+                self.partitions[0].iter_mut().flatten().for_each(|p| p.windows.change_to(setup.clone()));
+            }
             let stop = shutdown.is_triggered();
             let due = self.now - committed >= self.config.commit_interval && committer.is_free();
             if stop || due || self.pending() >= MAX_PENDING {
@@ -224,7 +234,8 @@ impl<'a> Session<'a> {
             GroupChange::Assigned(starts) => {
                 for start in starts {
                     let Some(input) = self.inputs.position(&start.topic) else { continue };
-                    let partition = Partition::restore(&start, &self.inputs[input].setup, self.now)?;
+                    let setup = &self.inputs[input].setup;
+                    let partition = Partition::restore(&start, setup, &mut self.filters, self.now)?;
                     let number = start.partition as usize;
                     let all = &mut self.partitions[input];
                     if all.len() <= number {

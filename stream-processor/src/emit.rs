@@ -109,10 +109,11 @@ impl Emitter {
         for original in &batch.originals {
             self.send(original.outgoing())?;
         }
-        Ok(match &self.outlet {
-            Outlet::Transactions(transactor) => transactor.commit_for(member, &offsets)?,
-            Outlet::Plain(sender) => sender.commit(group, &offsets)?,
-        })
+        let done = match &self.outlet {
+            Outlet::Transactions(transactor) => transactor.commit_for(member, &offsets),
+            Outlet::Plain(sender) => sender.commit(group, &offsets),
+        };
+        done.map_err(SessionError::from)
     }
 
     /// To the partition they came from; the timestamp is the log's, so that a record made twice is the same record.

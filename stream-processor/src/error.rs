@@ -14,6 +14,12 @@ pub enum Error {
     /// The settings are each good, but not together.
     #[error("windows of {0}: each has to be a multiple of the one before, and the first a second at least")]
     Tiers(String),
+    /// What is wrong with the filter's file.
+    #[error("{0}")]
+    Filter(String),
+    /// Records were read under a filter that nobody has any more: what they came to can't be computed again.
+    #[error("read filter {fingerprint:016x} in {topic}: it is not there, and records were counted under it")]
+    UnknownFilter { topic: String, fingerprint: u64 },
     #[error("start thread: {0}")]
     Thread(std::io::Error),
     #[error("process records: the thread panicked")]

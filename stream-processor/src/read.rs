@@ -77,12 +77,8 @@ pub fn layout_extent(body: &[u8]) -> Result<(usize, usize), ReadError> {
     let mut cursor = Cursor(body);
     let mut series = 0_usize;
     while let Some(block) = cursor.block("layout")? {
-        series = series.saturating_add(block.items);
-        if let Some(bytes) = block.bytes {
-            cursor.take(bytes, "layout")?;
-            continue;
-        }
-        for _ in 0..block.items {
+        series = series.saturating_add(block);
+        for _ in 0..block {
             cursor.skip_text("metric")?;
             cursor.skip_map()?;
             cursor.kind()?;
@@ -97,11 +93,11 @@ pub fn layout_series(layout: &[u8]) -> Result<Vec<Series>, ReadError> {
     let mut cursor = Cursor(layout);
     let mut series = Vec::new();
     while let Some(block) = cursor.block("layout")? {
-        for _ in 0..block.items {
+        for _ in 0..block {
             let metric = cursor.text("metric")?.to_owned();
             let mut labels = tidewatch_schemas::Labels::new();
             while let Some(entries) = cursor.block("labels")? {
-                for _ in 0..entries.items {
+                for _ in 0..entries {
                     let name = cursor.text("label")?.to_owned();
                     labels.insert(name, cursor.text("label value")?.to_owned());
                 }
@@ -118,17 +114,11 @@ pub fn values(bytes: &[u8], into: &mut Vec<f64>) -> Result<(), ReadError> {
     into.clear();
     let mut cursor = Cursor(bytes);
     while let Some(block) = cursor.block("values")? {
-        let length = block.items.checked_mul(8).ok_or(ReadError::TooLong("values"))?;
+        let length = block.checked_mul(8).ok_or(ReadError::TooLong("values"))?;
         let (doubles, _) = cursor.take(length, "values")?.as_chunks::<8>();
         into.extend(doubles.iter().map(|bytes| f64::from_le_bytes(*bytes)));
     }
     if cursor.0.is_empty() { Ok(()) } else { Err(ReadError::Trailing(cursor.0.len())) }
-}
-
-/// A block of an array or map: how many items, and how many bytes where the writer says so.
-struct Block {
-    items: usize,
-    bytes: Option<usize>,
 }
 
 struct Cursor<'a>(&'a [u8]);
@@ -177,11 +167,7 @@ impl<'a> Cursor<'a> {
 
     fn skip_map(&mut self) -> Result<(), ReadError> {
         while let Some(block) = self.block("labels")? {
-            if let Some(bytes) = block.bytes {
-                self.take(bytes, "labels")?;
-                continue;
-            }
-            for _ in 0..block.items {
+            for _ in 0..block {
                 self.skip_text("label")?;
                 self.skip_text("label value")?;
             }
@@ -197,19 +183,19 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// `None` = the end of the array or map. Each item takes a byte at least, so a count beyond that is a lie.
+    /// Items of the next block of an array or map; `None` = its end. Each item takes a byte at least, so a count beyond that
+    /// is a lie. The size in bytes that a writer may add helps those who skip, and is not believed.
     #[inline]
-    fn block(&mut self, what: &'static str) -> Result<Option<Block>, ReadError> {
+    fn block(&mut self, what: &'static str) -> Result<Option<usize>, ReadError> {
         let count = self.long(what)?;
         if count == 0 {
             return Ok(None);
         }
-        let bytes = if count < 0 { Some(self.length(what)?) } else { None };
-        let items = usize::try_from(count.unsigned_abs()).map_err(|_| ReadError::TooLong(what))?;
-        if items > self.0.len() || bytes.is_some_and(|bytes| bytes > self.0.len()) {
-            return Err(ReadError::TooLong(what));
+        if count < 0 {
+            self.long(what)?;
         }
-        Ok(Some(Block { items, bytes }))
+        let items = usize::try_from(count.unsigned_abs()).map_err(|_| ReadError::TooLong(what))?;
+        if items > self.0.len() { Err(ReadError::TooLong(what)) } else { Ok(Some(items)) }
     }
 }
 

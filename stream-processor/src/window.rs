@@ -8,27 +8,26 @@
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
-use tidewatch_schemas::{
-    AggregateFrame, AggregateKind, Reason, ServerName,
-    validate::{MAX_VALUE, check_server_name, check_time, check_value},
-};
+use tidewatch_schemas::{AggregateFrame, AggregateKind, Reason};
 
 use crate::{
-    aggregate::Cell,
-    columns::Columns,
     commit::Committed,
-    encode::{Output, Rows, SeriesList},
+    encode::Output,
     filter::Filter,
-    layout::{Hasher, Layouts, Refusal, Shape, write_layout},
-    read::{self, FrameView},
+    layout::{Hasher, Layouts, Refusal},
+    read::FrameView,
 };
 
+mod brought;
+mod rule;
 mod sequences;
 mod server;
 mod settings;
 mod span;
+mod take;
 
-use server::{Brought, Context, Scratch, Server};
+use rule::Rule;
+use server::{Context, Scratch, Server};
 use settings::Tiers;
 pub use settings::{Setup, WindowSettings};
 
@@ -276,196 +275,6 @@ impl PartitionWindows {
         low.unwrap_or(Beginning { offset: self.position, clock: self.clock, floor: self.floor })
     }
 
-    fn take_frame(
-        &mut self,
-        here: Beginning,
-        append_time: i64,
-        frame: &FrameView<'_>,
-        known: Option<u32>,
-    ) -> Result<Verdict, Refusal> {
-        check_head(frame.server, known, frame.collected_at, append_time)?;
-        let predicted = known
-            .and_then(|known| self.servers[known as usize].predict(frame, self.hasher).map(|e| (known, e)));
-        let (extent, series) = match predicted {
-            Some((known, entry)) => self.servers[known as usize].extent(entry),
-            None => read::layout_extent(frame.body).map_err(undecodable)?,
-        };
-        let (layout, values) = frame.body.split_at(extent);
-        read::values(values, &mut self.values).map_err(undecodable)?;
-        if series == 0 && frame.layout_id != 0 {
-            let message = format!("layout {} was never announced", frame.layout_id);
-            return Err(Refusal::new(Reason::UnknownLayout, message));
-        }
-        if self.values.len() != series {
-            let message = format!("{} values for {series} series", self.values.len());
-            return Err(Refusal::new(Reason::LayoutMismatch, message));
-        }
-        if series == 0 {
-            return Err(Refusal::new(Reason::NoMetrics, "a frame without values"));
-        }
-        let late = self.is_late(frame.collected_at);
-        if late && !self.setup.settings.backfill {
-            return Ok(Verdict::Late);
-        }
-        let found = match predicted {
-            Some(found) => Ok(found),
-            None => self.find(frame.server, known, layout)?,
-        };
-        let shape = match &found {
-            Ok((known, entry)) => self.servers[*known as usize].shape(*entry),
-            Err((_, shape)) => shape,
-        };
-        let plan = shape.plan.clone();
-        if let Some(plan) = plan {
-            plan.apply(&self.values, &mut self.transformed);
-            std::mem::swap(&mut self.values, &mut self.transformed);
-        }
-        let values = std::mem::take(&mut self.values);
-        let all_good = values.iter().fold(true, |good, value| good & (value.abs() <= MAX_VALUE));
-        let time = frame.collected_at;
-        let brought = Values { time, values: &values, all_good };
-        let verdict = if late {
-            self.backfill(here.offset, frame.server, &found, time, &brought)
-        } else {
-            let (known, entry) = self.learn(frame.server, known, found, layout.len());
-            self.count(here, known, entry, (time, time), frame.sequence, &brought)
-        };
-        self.values = values;
-        verdict
-    }
-
-    fn take_window(
-        &mut self,
-        here: Beginning,
-        append_time: i64,
-        window: &AggregateFrame,
-        known: Option<u32>,
-    ) -> Result<Verdict, Refusal> {
-        let time = window.window_start;
-        check_head(&window.server, known, time, append_time)?;
-        let shortest = self.setup.settings.shortest();
-        if !window.is_consistent() || window.window_ms >= shortest || shortest % window.window_ms != 0 {
-            return Err(Refusal::new(Reason::LayoutMismatch, "a window that is no part of one of this tier"));
-        }
-        let late = self.is_late(time);
-        if late && !self.setup.settings.backfill {
-            return Ok(Verdict::Late);
-        }
-        let mut layout = Vec::with_capacity(window.layout.len() * 64);
-        write_layout(&mut layout, &window.layout);
-        let found = self.find(&window.server, known, &layout)?;
-        let rows = (0..window.layout.len()).map(|row| Cell::of_row(window, row)).collect();
-        let brought = Cells { start: time, rows };
-        if late {
-            return self.backfill(here.offset, &window.server, &found, time, &brought);
-        }
-        let (known, entry) = self.learn(&window.server, known, found, layout.len());
-        // unique within the span: a record of the log makes one window a record at most
-        let child = time.rem_euclid(self.setup.settings.longest()) / window.window_ms;
-        let sequence = (window.origin.offset << 12 | child & 0xFFF).saturating_add(1);
-        self.count(here, known, entry, (time, window.window_end()), sequence, &brought)
-    }
-
-    fn is_late(&self, time: i64) -> bool {
-        window_end(time, self.setup.settings.shortest()) <= self.floor
-    }
-
-    /// The server's entry for a layout, or the shape to make one of.
-    fn find(&mut self, server: &str, known: Option<u32>, layout: &[u8]) -> Result<Found, Refusal> {
-        let hash = self.hasher.hash(layout);
-        if let Some(known) = known
-            && let Some(entry) = self.servers[known as usize].find(hash, 0)
-        {
-            return Ok(Ok((known, entry)));
-        }
-        Ok(Err((hash, self.layouts.shape(server, hash, layout).map_err(undecodable)?)))
-    }
-
-    fn learn(&mut self, name: &str, known: Option<u32>, found: Found, extent: usize) -> (u32, u32) {
-        found.unwrap_or_else(|(hash, shape)| {
-            let known = known.unwrap_or_else(|| self.admit(name));
-            let most = self.setup.settings.max_series as usize;
-            (known, self.servers[known as usize].learn(hash, extent, 0, shape, most))
-        })
-    }
-
-    /// A number for a server that was not known.
-    fn admit(&mut self, name: &str) -> u32 {
-        let server = Server::new(name, self.clock);
-        let number = if let Some(number) = self.vacant.pop() {
-            self.servers[number as usize] = server;
-            number
-        } else {
-            self.servers.push(server);
-            (self.servers.len() - 1) as u32
-        };
-        self.names.insert(name.into(), number);
-        number
-    }
-
-    fn count(
-        &mut self,
-        here: Beginning,
-        known: u32,
-        entry: u32,
-        times: (i64, i64),
-        sequence: i64,
-        brought: &impl Brought,
-    ) -> Result<Verdict, Refusal> {
-        let span_end = window_end(times.0, self.setup.settings.longest());
-        if self.begun != span_end {
-            // even a frame that turns out to hold nothing good leaves its mark on the span
-            self.beginnings.entry(span_end).or_insert(here);
-            self.begun = span_end;
-        }
-        let live = self.emits(here.offset);
-        let tolerant = self.breaks(Rule::NoRepeats);
-        let context = context(self.partition, &self.setup, &self.tiers, self.hasher, here.offset, self.clock);
-        let server = &mut self.servers[known as usize];
-        let span = server.span(span_end, self.tiers.count());
-        if !server.is_new(span, sequence) && !tolerant {
-            let message = format!("sequence {sequence} of {} was counted before", server.name);
-            return Err(Refusal::new(Reason::Duplicate, message));
-        }
-        let emit = live.then_some(&mut self.output);
-        Ok(server.take(&context, span, entry, times, brought, &mut self.scratch, emit))
-    }
-
-    /// What is too late for any window, as deltas of its own. Nobody remembers its sequence any more.
-    fn backfill(
-        &mut self,
-        offset: i64,
-        server: &str,
-        found: &Found,
-        time: i64,
-        brought: &impl Brought,
-    ) -> Result<Verdict, Refusal> {
-        if !self.emits(offset) {
-            return Ok(Verdict::Late);
-        }
-        let shape = match found {
-            Ok((known, entry)) => self.servers[*known as usize].shape(*entry),
-            Err((_, shape)) => shape,
-        };
-        let (bad, _) = shape.layout.bad();
-        let mut series = SeriesList::default();
-        series.append(&shape.layout, None);
-        let context = context(self.partition, &self.setup, &self.tiers, self.hasher, offset, self.clock);
-        for tier in &self.tiers.0 {
-            let end = window_end(time, tier.ms);
-            let mut columns = Columns::default();
-            columns.grow(brought.len(), series.has_counters());
-            for index in 0..brought.len().min(context.settings.max_series as usize) {
-                if bad.binary_search(&(index as u32)).is_err() && brought.check(index) == Ok(true) {
-                    brought.add(index, end - tier.ms, index, &mut columns);
-                }
-            }
-            let rows = Rows { columns: &columns, series: &series, slots: None };
-            self.output.push(server, &context.identity(end, tier.ms, AggregateKind::Delta), &rows);
-        }
-        Ok(Verdict::Late)
-    }
-
     /// Whether what is decided at this offset has not been emitted before.
     fn emits(&self, offset: i64) -> bool {
         offset >= self.high_water || self.breaks(Rule::SilentBelowHighWater)
@@ -481,7 +290,7 @@ impl PartitionWindows {
         }
         self.floor = floor;
         let passed = |server: &Server| server.next_end <= floor;
-        self.close_servers(offset, AggregateKind::Final, floor, passed);
+        self.close_servers(offset, self.emits(offset), AggregateKind::Final, floor, passed);
         for (number, server) in self.servers.iter_mut().enumerate() {
             if !server.name.is_empty() && !server.forget_until(floor) {
                 self.names.remove(&server.name);
@@ -497,13 +306,14 @@ impl PartitionWindows {
     fn close_idle(&mut self, offset: i64) {
         let limit = self.clock.saturating_sub(self.setup.settings.idle_ms);
         let idle = |server: &Server| server.has_open_windows() && server.last_append < limit;
-        self.close_servers(offset, AggregateKind::Final, i64::MAX - 1, idle);
+        self.close_servers(offset, self.emits(offset), AggregateKind::Final, i64::MAX - 1, idle);
     }
 
     /// In the order of their names: the output has to be the same for everybody who replays.
     fn close_servers(
         &mut self,
         offset: i64,
+        live: bool,
         kind: AggregateKind,
         time: i64,
         which: impl Fn(&Server) -> bool,
@@ -511,23 +321,26 @@ impl PartitionWindows {
         let all = self.servers.iter().enumerate().filter(|(_, server)| which(server));
         let mut numbers: Vec<usize> = all.map(|(number, _)| number).collect();
         numbers.sort_by(|a, b| self.servers[*a].name.cmp(&self.servers[*b].name));
-        let live = self.emits(offset);
         let context = context(self.partition, &self.setup, &self.tiers, self.hasher, offset, self.clock);
         for number in numbers {
             self.servers[number].close(&context, kind, time, live.then_some(&mut self.output));
         }
     }
 
-    /// The setup changes at H: what is open goes out as partial windows, which merge with what comes later.
+    /// Another setup from the next record on, or from H on if the replay is not through.
+    pub fn change_to(&mut self, next: Setup) {
+        let differs = next.settings != self.setup.settings;
+        self.next_setup = differs.then_some(next);
+    }
+
+    /// The setup changes here: what is open goes out as partial windows, which merge with what comes later.
     fn change_setup(&mut self) {
         if self.position < self.high_water {
             return;
         }
         let Some(next) = self.next_setup.take() else { return };
-        let offset = self.high_water - 1;
-        self.high_water = offset;
-        self.close_servers(offset, AggregateKind::Delta, i64::MAX - 1, Server::has_open_windows);
-        self.high_water = offset + 1;
+        let last = self.position - 1;
+        self.close_servers(last, true, AggregateKind::Delta, i64::MAX - 1, Server::has_open_windows);
         self.names.clear();
         self.servers.clear();
         self.vacant.clear();
@@ -550,31 +363,6 @@ impl PartitionWindows {
     }
 }
 
-/// What the tests break on purpose, to see that it is noticed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "broken by tests only"))]
-pub(crate) enum Rule {
-    /// Rule 1: late deltas go out with the next commit, or hold L back.
-    LateInItsCommit,
-    /// Rule 2: clock and floor are restored.
-    FloorRestored,
-    /// Rule 3.
-    SilentBelowHighWater,
-    /// Rule 4.
-    NoCommitInReplay,
-    /// L covers windows above the floor, closed ones too.
-    LowWaterOfAllWindows,
-    /// Repeats of (server, sequence) are dropped.
-    NoRepeats,
-    /// A server that speaks is not idle.
-    SpeakerNotIdle,
-    /// The predecessor is fenced before what is committed is read.
-    FencedBeforeRead,
-}
-
-/// A server's number and its entry for a layout; or the layout's hash and shape, if it never sent that.
-type Found = Result<(u32, u32), (u128, Shape)>;
-
 fn context<'a>(
     partition: i32,
     setup: &'a Setup,
@@ -584,90 +372,6 @@ fn context<'a>(
     clock: i64,
 ) -> Context<'a> {
     Context { settings: &setup.settings, tiers, hasher, partition, offset, clock }
-}
-
-fn undecodable(error: read::ReadError) -> Refusal {
-    Refusal::new(Reason::Undecodable, error.to_string())
-}
-
-/// A frame's values, NaN where there is none.
-struct Values<'a> {
-    time: i64,
-    values: &'a [f64],
-    all_good: bool,
-}
-
-impl Brought for Values<'_> {
-    fn len(&self) -> usize {
-        self.values.len()
-    }
-
-    fn check(&self, index: usize) -> Result<bool, Reason> {
-        let value = self.values[index];
-        if value.is_nan() { Ok(false) } else { check_value(value).map(|()| true) }
-    }
-
-    fn all_good(&self) -> bool {
-        self.all_good
-    }
-
-    #[inline]
-    fn add(&self, index: usize, start: i64, slot: usize, columns: &mut Columns) {
-        columns.add(slot, (self.time - start) as i32, self.values[index]);
-    }
-
-    #[inline]
-    fn add_all(&self, start: i64, first: usize, columns: &mut Columns) {
-        match self.values {
-            [value] => columns.add(first, (self.time - start) as i32, *value),
-            values => columns.add_run(first, (self.time - start) as i32, values),
-        }
-    }
-}
-
-/// The rows of a window record; `None` where a row is none.
-struct Cells {
-    start: i64,
-    rows: Vec<Option<Cell>>,
-}
-
-impl Brought for Cells {
-    fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    fn check(&self, index: usize) -> Result<bool, Reason> {
-        if self.rows[index].is_some() { Ok(true) } else { Err(Reason::NotANumber) }
-    }
-
-    fn all_good(&self) -> bool {
-        self.rows.iter().all(Option::is_some)
-    }
-
-    fn add(&self, index: usize, start: i64, slot: usize, columns: &mut Columns) {
-        if let Some(row) = &self.rows[index] {
-            let mut cell = columns.cell(slot);
-            cell.merge(&row.moved((self.start - start) as i32));
-            columns.put(slot, &cell);
-        }
-    }
-
-    fn add_all(&self, start: i64, first: usize, columns: &mut Columns) {
-        (0..self.rows.len()).for_each(|index| self.add(index, start, first + index, columns));
-    }
-}
-
-/// What makes a whole record useless, whatever it holds.
-fn check_head(server: &str, known: Option<u32>, time: i64, append_time: i64) -> Result<(), Refusal> {
-    if known.is_none() {
-        check_server_name(server).map_err(|reason| {
-            let most = ServerName::MAX_BYTES;
-            Refusal::new(reason, format!("server name has to be 1 to {most} bytes of readable text"))
-        })?;
-    }
-    check_time(time, append_time).map_err(|reason| {
-        Refusal::new(reason, format!("collected_at {time} against append time {append_time}"))
-    })
 }
 
 #[cfg(test)]

@@ -205,7 +205,7 @@ STAND_INS = {
 def stand_in(docs: list[dict], environment: dict[str, str | None], folder: Path) -> dict[str, str]:
     """The environment with something in place of what Secrets, the cluster and mounted files would give."""
     full = {name: STAND_INS.get(name, "watch-0") if value is None else value for name, value in environment.items()}
-    for name, key in (("TIDEWATCH_KEYS", "keys.yaml"), ("TIDEWATCH_ANALYZER_RULES", "rules.yaml")):
+    for name, key in (("TIDEWATCH_KEYS", "keys.yaml"), ("TIDEWATCH_ANALYZER_RULES", "rules.yaml"), ("TIDEWATCH_WINDOW_FILTERS", "filters.yaml")):
         if name in full:
             given = [part[key] for doc in docs for part in (doc.get("data"), doc.get("stringData")) if part and key in part]
             file = folder / key

@@ -4,7 +4,9 @@ use super::*;
 
 fn cell(samples: &[(i32, f64)]) -> Cell {
     let mut cell = Cell::default();
-    samples.iter().for_each(|&(at, value)| cell.add(at, value));
+    for &(at, value) in samples {
+        cell.add(at, value);
+    }
     cell
 }
 

@@ -33,7 +33,10 @@ proptest! {
         let mut cells: Vec<Cell> = Vec::new();
         if same_width {
             let width = steps[0].values.len();
-            steps.iter_mut().for_each(|step| { step.start = 0; step.values.resize(width, 7.5); });
+            for step in &mut steps {
+                step.start = 0;
+                step.values.resize(width, 7.5);
+            }
         }
         if in_order {
             steps.sort_by_key(|step| step.at);

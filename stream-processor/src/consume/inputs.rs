@@ -4,6 +4,7 @@ use std::ops::Index;
 
 use crate::{
     Config,
+    filter::Filter,
     window::{Setup, WindowSettings},
 };
 
@@ -26,12 +27,15 @@ pub(super) struct Input {
 pub(super) struct Inputs(Vec<Input>);
 
 impl Inputs {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, filter: &Filter) -> Self {
         let topics = config.kafka.topics();
         let base = config.window_settings();
         let mut below = base.longest();
-        let mut all =
-            vec![Input { topic: topics.raw(), kind: Kind::Frames, setup: Setup::from(base.clone()) }];
+        let mut all = vec![Input {
+            topic: topics.raw(),
+            kind: Kind::Frames,
+            setup: Setup::new(base.clone(), filter.clone()),
+        }];
         for (level, rollup) in (2..).zip(config.rollups_ms()) {
             let settings = WindowSettings {
                 tiers_ms: vec![rollup],
@@ -48,6 +52,12 @@ impl Inputs {
             below = rollup;
         }
         Self(all)
+    }
+
+    /// Another filter for the frames.
+    pub(super) fn filter(&mut self, filter: &Filter) {
+        let frames = &mut self.0[0].setup;
+        *frames = Setup::new(frames.settings.clone(), filter.clone());
     }
 
     pub(super) fn topics(&self) -> Vec<&str> {

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use tidewatch_service_kit::kafka::Start;
 
+use super::filters::Filters;
 use crate::{
     Error,
     commit::Committed,
-    filter::Filter,
+    error::SessionError,
     window::{Cut, PartitionWindows, Setup},
 };
 
@@ -31,7 +32,12 @@ struct Replay {
 }
 
 impl Partition {
-    pub(super) fn restore(start: &Start, setup: &Setup, now: Instant) -> Result<Self, Error> {
+    pub(super) fn restore(
+        start: &Start,
+        setup: &Setup,
+        filters: &mut Filters,
+        now: Instant,
+    ) -> Result<Self, SessionError> {
         let windows = match &start.committed {
             None => PartitionWindows::begin(start.partition, 0, setup.clone()),
             // an offset set by hand: a clean start from there
@@ -48,7 +54,8 @@ impl Partition {
                         "window settings changed: open windows go out as partial ones"
                     );
                 }
-                PartitionWindows::restore(start.partition, &committed, Filter::none(), setup.clone())
+                let filter = filters.of(committed.settings.filter)?;
+                PartitionWindows::restore(start.partition, &committed, filter, setup.clone())
             }
         };
         let records = windows.replay_left();

@@ -5,10 +5,11 @@
 //! costs time and changes nothing.
 
 use hashbrown::HashMap;
-use tidewatch_schemas::{AggregateKind, Origin, Reason};
+use tidewatch_schemas::{AggregateKind, Origin};
 
 use super::{
     Tiers, Verdict, WindowSettings,
+    brought::Brought,
     span::{REFUSED, Slots, Span, Window},
     window_end,
 };
@@ -40,19 +41,6 @@ impl Context<'_> {
             clock: self.clock,
         }
     }
-}
-
-/// What a record brings, series by series.
-pub(super) trait Brought {
-    fn len(&self) -> usize;
-    /// Whether there is something for the series: absent is no error.
-    fn check(&self, index: usize) -> Result<bool, Reason>;
-    /// Whether every series has something good; `false` when that is not known.
-    fn all_good(&self) -> bool;
-    /// Adds it to the slot `slot` of a window that starts at `start`.
-    fn add(&self, index: usize, start: i64, slot: usize, columns: &mut Columns);
-    /// Adds all of it, to the slots from `first` on.
-    fn add_all(&self, start: i64, first: usize, columns: &mut Columns);
 }
 
 /// Scratch space of a step, kept from one to the next.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidewatch_schemas::{AggregateKind, MetricFrame, Series, decode, encode};
 
 use super::*;
+use crate::read;
 
 mod cases;
 mod reference;
@@ -210,10 +211,10 @@ struct Owner {
 
 impl Owner {
     fn new(epoch: u64, committed: Option<&Committed>, setup: &WindowSettings, broken: Option<Rule>) -> Self {
-        let next = Setup::from(setup.clone());
+        let next = Setup { settings: setup.clone(), filter: filter_of(setup) };
         let mut windows = match committed {
             None => PartitionWindows::begin(0, 0, next),
-            Some(committed) => PartitionWindows::restore(0, committed, Filter::none(), next),
+            Some(committed) => PartitionWindows::restore(0, committed, filter_of(&committed.settings), next),
         };
         windows.broken = broken;
         if broken == Some(Rule::FloorRestored) {
@@ -239,6 +240,13 @@ impl Owner {
     fn is_through(&self, log: &Log) -> bool {
         self.windows.position() as usize >= log.len()
     }
+}
+
+/// The one filter of these tests, or none.
+fn filter_of(settings: &WindowSettings) -> Filter {
+    let text = format!("rules: [{{drop: {{metric: {}}}}}]", reference::DROPPED);
+    let filter = Filter::parse(&text).unwrap();
+    if settings.filter == filter.fingerprint() { filter } else { Filter::none() }
 }
 
 /// What happens before a step.

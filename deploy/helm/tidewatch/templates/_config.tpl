@@ -22,6 +22,7 @@ TIDEWATCH_ADMIN_LISTEN: {{ printf "%s:9090" $v.listenAddress | quote }}
 TIDEWATCH_KAFKA_BROKERS: {{ join "," $v.kafka.brokers | quote }}
 TIDEWATCH_TOPIC_PREFIX: {{ $v.kafka.topicPrefix | quote }}
 TIDEWATCH_KAFKA_SECURITY: {{ $v.kafka.security | quote }}
+TIDEWATCH_KAFKA_SESSION_TIMEOUT: {{ $v.kafka.sessionTimeout | quote }}
 {{- if $v.kafka.ca.secret }}
 TIDEWATCH_KAFKA_CA: /etc/tidewatch/kafka-ca/ca.crt
 {{- end }}
@@ -50,6 +51,9 @@ TIDEWATCH_INGEST_SYS_ROOT: /host/sys
 TIDEWATCH_INGEST_HOST_ROOT: /host/root
 {{- include "tidewatch.settings" $v.collector.settings }}
 {{- else if eq .name "stream-processor" -}}
+{{- if $v.streamProcessor.filters }}
+TIDEWATCH_WINDOW_FILTERS: /etc/tidewatch/filters/filters.yaml
+{{- end }}
 {{- include "tidewatch.settings" $v.streamProcessor.settings }}
 {{- else if eq .name "analyzer" -}}
 {{- if $v.analyzer.rules }}
@@ -104,6 +108,11 @@ gateway: [common, gateway]
 {{- if and (hasPrefix "sasl" .security) (not .sasl.secret) }}{{ fail (printf "kafka.security %s needs kafka.sasl.secret" .security) }}{{ end -}}
 {{- if and (not (hasPrefix "sasl" .security)) .sasl.secret }}{{ fail (printf "kafka.sasl.secret is set, but kafka.security is %s" .security) }}{{ end -}}
 {{- if and .ca.secret (not (hasSuffix "ssl" .security)) }}{{ fail (printf "kafka.ca.secret is set, but kafka.security is %s" .security) }}{{ end -}}
+{{- end -}}
+{{- with .Values.streamProcessor.filters -}}
+{{- $filters := fromYaml . -}}
+{{- if $filters.Error }}{{ fail (printf "streamProcessor.filters is no YAML: %s" $filters.Error) }}{{ end -}}
+{{- if not (kindIs "slice" $filters.rules) }}{{ fail "streamProcessor.filters has no list `rules`" }}{{ end -}}
 {{- end -}}
 {{- with .Values.analyzer.rules -}}
 {{- $rules := fromYaml . -}}

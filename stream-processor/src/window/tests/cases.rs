@@ -77,3 +77,36 @@ fn bad_series_are_refused_and_the_good_rest_counts() {
     let nameless = MetricFrame { server: String::new(), ..frame(vec![g("ok")], vec![1.0]) };
     assert_eq!(refused(take(&nameless)), (0, Some(Reason::BadServerName)));
 }
+
+#[test]
+fn a_setup_changes_while_records_flow() {
+    let frame = |sequence: i64| {
+        Entry::frame(MetricFrame {
+            server: "a".into(),
+            sequence,
+            collected_at: START + sequence * 1_000,
+            layout_id: 0,
+            layout: vec![Series::gauge("m0", ""), Series::gauge(reference::DROPPED, "")],
+            values: vec![1.0, 1.0],
+        })
+    };
+    let mut log: Log = (0..30).map(|i| (START + i * 1_000, frame(i))).collect();
+    log.push((START + 60_000, Entry::Tick));
+    let text = format!("rules: [{{drop: {{metric: {}}}}}]", reference::DROPPED);
+    let next = Setup::new(WindowSettings::default(), Filter::parse(&text).unwrap());
+    let mut windows = PartitionWindows::begin(0, 0, WindowSettings::default().into());
+    let mut seen = Vec::new();
+    for offset in 0..log.len() {
+        if offset == 12 {
+            windows.change_to(next.clone());
+        }
+        windows.step(record(&log, offset));
+        seen.extend(frames(&windows.cut().unwrap().output));
+    }
+    let count = |metric: &str, tier| -> i64 {
+        let totals = reference::merged(&seen).into_iter();
+        totals.filter(|((_, ms, _, name), _)| *ms == tier && name == metric).map(|(_, total)| total.0).sum()
+    };
+    assert_eq!((count("m0", 10_000), count("m0", 60_000)), (30, 30));
+    assert_eq!((count(reference::DROPPED, 10_000), count(reference::DROPPED, 60_000)), (12, 12));
+}

@@ -119,10 +119,13 @@ fn without_repeats(mut log: Log) -> Log {
 fn two(random: &mut Random) -> [WindowSettings; 2] {
     let first = settings(random);
     let lateness_ms = random.pick(&[30_000, 60_000, 90_000, 200_000]);
+    let text = format!("rules: [{{drop: {{metric: {}}}}}]", reference::DROPPED);
+    let filter = if random.chance(50) { Filter::parse(&text).unwrap().fingerprint() } else { 0 };
     let second = WindowSettings {
         grace_ms: first.grace_ms + 1_000,
         idle_ms: first.idle_ms + 5_000,
         lateness_ms,
+        filter,
         ..first.clone()
     };
     [first, second]

@@ -1,0 +1,236 @@
+//! A record into its server's windows: judged, its layout looked up, counted; or told that it is late.
+//!
+//! Invariant: nothing is remembered of a record that is refused as a whole or late.
+
+use tidewatch_schemas::{
+    AggregateFrame, AggregateKind, Reason, ServerName,
+    validate::{MAX_VALUE, check_server_name, check_time},
+};
+
+use super::{
+    Beginning, PartitionWindows, Verdict,
+    brought::{Brought, Cells, Values},
+    context,
+    rule::Rule,
+    server::Server,
+    window_end,
+};
+use crate::{
+    aggregate::Cell,
+    columns::Columns,
+    encode::{Rows, SeriesList},
+    layout::{Refusal, Shape, write_layout},
+    read::{self, FrameView},
+};
+
+/// A server's number and its entry for a layout; or the layout's hash and shape, if it never sent that.
+type Found = Result<(u32, u32), (u128, Shape)>;
+
+impl PartitionWindows {
+    pub(super) fn take_frame(
+        &mut self,
+        here: Beginning,
+        append_time: i64,
+        frame: &FrameView<'_>,
+        known: Option<u32>,
+    ) -> Result<Verdict, Refusal> {
+        check_head(frame.server, known, frame.collected_at, append_time)?;
+        let predicted = known
+            .and_then(|known| self.servers[known as usize].predict(frame, self.hasher).map(|e| (known, e)));
+        let (extent, series) = match predicted {
+            Some((known, entry)) => self.servers[known as usize].extent(entry),
+            None => read::layout_extent(frame.body).map_err(undecodable)?,
+        };
+        let (layout, values) = frame.body.split_at(extent);
+        read::values(values, &mut self.values).map_err(undecodable)?;
+        if series == 0 && frame.layout_id != 0 {
+            let message = format!("layout {} was never announced", frame.layout_id);
+            return Err(Refusal::new(Reason::UnknownLayout, message));
+        }
+        if self.values.len() != series {
+            let message = format!("{} values for {series} series", self.values.len());
+            return Err(Refusal::new(Reason::LayoutMismatch, message));
+        }
+        if series == 0 {
+            return Err(Refusal::new(Reason::NoMetrics, "a frame without values"));
+        }
+        let late = self.is_late(frame.collected_at);
+        if late && !self.setup.settings.backfill {
+            return Ok(Verdict::Late);
+        }
+        let found = match predicted {
+            Some(found) => Ok(found),
+            None => self.find(frame.server, known, layout)?,
+        };
+        let shape = match &found {
+            Ok((known, entry)) => self.servers[*known as usize].shape(*entry),
+            Err((_, shape)) => shape,
+        };
+        let plan = shape.plan.clone();
+        if let Some(plan) = plan {
+            plan.apply(&self.values, &mut self.transformed);
+            std::mem::swap(&mut self.values, &mut self.transformed);
+        }
+        let values = std::mem::take(&mut self.values);
+        let all_good = values.iter().fold(true, |good, value| good & (value.abs() <= MAX_VALUE));
+        let time = frame.collected_at;
+        let brought = Values { time, list: &values, all_good };
+        let verdict = if late {
+            Ok(self.backfill(here.offset, frame.server, &found, time, &brought))
+        } else {
+            let (known, entry) = self.learn(frame.server, known, found, layout.len());
+            self.count(here, known, entry, (time, time), frame.sequence, &brought)
+        };
+        self.values = values;
+        verdict
+    }
+
+    pub(super) fn take_window(
+        &mut self,
+        here: Beginning,
+        append_time: i64,
+        window: &AggregateFrame,
+        known: Option<u32>,
+    ) -> Result<Verdict, Refusal> {
+        let time = window.window_start;
+        check_head(&window.server, known, time, append_time)?;
+        let shortest = self.setup.settings.shortest();
+        if !window.is_consistent() || window.window_ms >= shortest || shortest % window.window_ms != 0 {
+            return Err(Refusal::new(Reason::LayoutMismatch, "a window that is no part of one of this tier"));
+        }
+        let late = self.is_late(time);
+        if late && !self.setup.settings.backfill {
+            return Ok(Verdict::Late);
+        }
+        let mut layout = Vec::with_capacity(window.layout.len() * 64);
+        write_layout(&mut layout, &window.layout);
+        let found = self.find(&window.server, known, &layout)?;
+        let rows = (0..window.layout.len()).map(|row| Cell::of_row(window, row)).collect();
+        let brought = Cells { start: time, rows };
+        if late {
+            return Ok(self.backfill(here.offset, &window.server, &found, time, &brought));
+        }
+        let (known, entry) = self.learn(&window.server, known, found, layout.len());
+        // unique within the span: a record of the log makes one window a record at most
+        let child = time.rem_euclid(self.setup.settings.longest()) / window.window_ms;
+        let sequence = (window.origin.offset << 12 | child & 0xFFF).saturating_add(1);
+        self.count(here, known, entry, (time, window.window_end()), sequence, &brought)
+    }
+
+    fn is_late(&self, time: i64) -> bool {
+        window_end(time, self.setup.settings.shortest()) <= self.floor
+    }
+
+    /// The server's entry for a layout, or the shape to make one of.
+    fn find(&mut self, server: &str, known: Option<u32>, layout: &[u8]) -> Result<Found, Refusal> {
+        let hash = self.hasher.hash(layout);
+        if let Some(known) = known
+            && let Some(entry) = self.servers[known as usize].find(hash, 0)
+        {
+            return Ok(Ok((known, entry)));
+        }
+        Ok(Err((hash, self.layouts.shape(server, hash, layout).map_err(undecodable)?)))
+    }
+
+    fn learn(&mut self, name: &str, known: Option<u32>, found: Found, extent: usize) -> (u32, u32) {
+        found.unwrap_or_else(|(hash, shape)| {
+            let known = known.unwrap_or_else(|| self.admit(name));
+            let most = self.setup.settings.max_series as usize;
+            (known, self.servers[known as usize].learn(hash, extent, 0, shape, most))
+        })
+    }
+
+    /// A number for a server that was not known.
+    fn admit(&mut self, name: &str) -> u32 {
+        let server = Server::new(name, self.clock);
+        let number = if let Some(number) = self.vacant.pop() {
+            self.servers[number as usize] = server;
+            number
+        } else {
+            self.servers.push(server);
+            (self.servers.len() - 1) as u32
+        };
+        self.names.insert(name.into(), number);
+        number
+    }
+
+    fn count(
+        &mut self,
+        here: Beginning,
+        known: u32,
+        entry: u32,
+        times: (i64, i64),
+        sequence: i64,
+        brought: &impl Brought,
+    ) -> Result<Verdict, Refusal> {
+        let span_end = window_end(times.0, self.setup.settings.longest());
+        if self.begun != span_end {
+            // even a frame that turns out to hold nothing good leaves its mark on the span
+            self.beginnings.entry(span_end).or_insert(here);
+            self.begun = span_end;
+        }
+        let live = self.emits(here.offset);
+        let tolerant = self.breaks(Rule::NoRepeats);
+        let context = context(self.partition, &self.setup, &self.tiers, self.hasher, here.offset, self.clock);
+        let server = &mut self.servers[known as usize];
+        let span = server.span(span_end, self.tiers.count());
+        if !server.is_new(span, sequence) && !tolerant {
+            let message = format!("sequence {sequence} of {} was counted before", server.name);
+            return Err(Refusal::new(Reason::Duplicate, message));
+        }
+        let emit = live.then_some(&mut self.output);
+        Ok(server.take(&context, span, entry, times, brought, &mut self.scratch, emit))
+    }
+
+    /// What is too late for any window, as deltas of its own. Nobody remembers its sequence any more.
+    fn backfill(
+        &mut self,
+        offset: i64,
+        server: &str,
+        found: &Found,
+        time: i64,
+        brought: &impl Brought,
+    ) -> Verdict {
+        if !self.emits(offset) {
+            return Verdict::Late;
+        }
+        let shape = match found {
+            Ok((known, entry)) => self.servers[*known as usize].shape(*entry),
+            Err((_, shape)) => shape,
+        };
+        let (bad, _) = shape.layout.bad();
+        let mut series = SeriesList::default();
+        series.append(&shape.layout, None);
+        let context = context(self.partition, &self.setup, &self.tiers, self.hasher, offset, self.clock);
+        for tier in &self.tiers.0 {
+            let end = window_end(time, tier.ms);
+            let mut columns = Columns::default();
+            columns.grow(brought.len(), series.has_counters());
+            for index in 0..brought.len().min(context.settings.max_series as usize) {
+                if bad.binary_search(&(index as u32)).is_err() && brought.check(index) == Ok(true) {
+                    brought.add(index, end - tier.ms, index, &mut columns);
+                }
+            }
+            let rows = Rows { columns: &columns, series: &series, slots: None };
+            self.output.push(server, &context.identity(end, tier.ms, AggregateKind::Delta), &rows);
+        }
+        Verdict::Late
+    }
+}
+
+fn undecodable(error: read::ReadError) -> Refusal {
+    Refusal::new(Reason::Undecodable, error.to_string())
+}
+
+/// What makes a whole record useless, whatever it holds.
+fn check_head(server: &str, known: Option<u32>, time: i64, append_time: i64) -> Result<(), Refusal> {
+    if known.is_none() {
+        check_server_name(server).map_err(|reason| {
+            let most = ServerName::MAX_BYTES;
+            Refusal::new(reason, format!("server name has to be 1 to {most} bytes of readable text"))
+        })?;
+    }
+    check_time(time, append_time).map_err(|reason| {
+        Refusal::new(reason, format!("collected_at {time} against append time {append_time}"))
+    })
+}
