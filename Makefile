@@ -1,6 +1,6 @@
 # Every way into the checkout. The work is done in scripts/ and deploy/local/; this names it.
 .DEFAULT_GOAL := help
-.PHONY: help up down status build test fmt lint clean-data
+.PHONY: help up down status build test fault-runs fmt lint clean-data
 # By the environment, not before the command: make then runs the script without a shell in between, whose death would hide make's.
 export DETACH
 MAKEFLAGS += --no-print-directory
@@ -24,6 +24,9 @@ build: ## the pages and the programs
 
 test: ## every suite; SUITES="fmt e2e" for some. The last line is the sum
 	@scripts/test.sh $(SUITES)
+
+fault-runs: ## RUNS=60 runs of the stream processor under faults, from SEED=1 on
+	@TIDEWATCH_MOVING_RUNS=$(or $(RUNS),60) TIDEWATCH_MOVING_SEED=$(or $(SEED),1) scripts/test.sh fault-runs
 
 fmt: ## format the code
 	cargo fmt --all
