@@ -1,4 +1,4 @@
-"""A few servers' frames, drawn from a seed, without an end: out of order, repeated, late, silent for a while, with layouts that change.
+"""A few servers' frames, drawn from a seed, without an end: out of order, repeated, late, silent for a while, layouts that change.
 
 In: a seed and when it begins. Out: (second it is due, key, value). Keeps: whole numbers as values; one time is one frame of a
 server, so that which value was the first of a window does not depend on what arrived first.
