@@ -64,6 +64,14 @@ helm_check() {
     PATH=$venv/bin:$PATH deploy/helm/check.sh
 }
 
+fault_runs() {
+    if [[ -z ${TIDEWATCH_TEST_PROGRAMS:-} ]]; then
+        cargo build --release --locked -p tidewatch-stream-processor || return
+    fi
+    # -s: each run tells how it went
+    python_tests -s tests/e2e/test_moving_partitions.py -k test_every_run_is_exact
+}
+
 # name, how to count, command; in this order: quick ones first, those that need the programs after the build.
 suites=(
     'shell one shell_check'
@@ -78,6 +86,8 @@ suites=(
     'helm one helm_check'
     'e2e pytest python_tests tests/e2e'
 )
+# Only for those who ask for it by name: e2e plays some of these runs too.
+if [[ " $* " == *" fault-runs "* ]]; then suites+=('fault-runs pytest fault_runs'); fi
 
 if ! scripts/install.sh --for tests; then
     say '0 passed, 1 failed'

@@ -13,6 +13,11 @@ pub enum LogFormat {
 /// Starts logging; a second call in one process changes nothing.
 pub fn init(format: LogFormat, filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // a consumer that was fenced calls its own end an ERROR: whoever polled it has heard of that already, and goes on
+    let filter = match "rdkafka::consumer::base_consumer=off".parse() {
+        Ok(quiet) => filter.add_directive(quiet),
+        Err(_) => filter,
+    };
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let _ = match format {
         LogFormat::Json => {
