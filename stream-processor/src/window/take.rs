@@ -34,7 +34,6 @@ impl PartitionWindows {
         frame: &FrameView<'_>,
         known: Option<u32>,
     ) -> Result<Verdict, Refusal> {
-        check_head(frame.server, known, frame.collected_at, append_time)?;
         let predicted = known
             .and_then(|known| self.servers[known as usize].predict(frame, self.hasher).map(|e| (known, e)));
         let (extent, series) = match predicted {
@@ -43,6 +42,8 @@ impl PartitionWindows {
         };
         let (layout, values) = frame.body.split_at(extent);
         read::values(values, &mut self.values).map_err(undecodable)?;
+        // only of bytes that are a frame: what they say of themselves is worth nothing otherwise
+        check_head(frame.server, known, frame.collected_at, append_time)?;
         if series == 0 && frame.layout_id != 0 {
             let message = format!("layout {} was never announced", frame.layout_id);
             return Err(Refusal::new(Reason::UnknownLayout, message));
