@@ -11,24 +11,16 @@ export PYTHONDONTWRITEBYTECODE=1
 
 fit() { "$1" -c 'import kubernetes_validate, yaml' 2>/dev/null; }
 
-# The Python of the environment, else the tests' own, made as scripts/test.sh makes it.
+# The Python of the environment, else the tests' own, made as scripts/venv.sh makes it.
 find_python() {
-    local candidate hash venv
+    local candidate venv
     for candidate in "${PYTHON:-}" python3; do
         if [[ -n $candidate ]] && fit "$candidate"; then
             PYTHON=$candidate
             return
         fi
     done
-    hash=$({ cat "$repo/tests/requirements.txt" && python3 --version; } | sha256sum)
-    venv=$TIDEWATCH_TOOLS/venv-${hash:0:12}
-    if [[ ! -e $venv/complete ]]; then
-        printf 'installing tests/requirements.txt\n'
-        rm -rf "$venv"
-        python3 -m venv "$venv"
-        "$venv/bin/pip" install -q --disable-pip-version-check -r "$repo/tests/requirements.txt"
-        : >"$venv/complete"
-    fi
+    venv=$("$repo/scripts/venv.sh")
     PYTHON=$venv/bin/python
 }
 

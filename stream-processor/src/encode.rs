@@ -62,10 +62,6 @@ impl Output {
         self.bytes.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
-    }
-
     /// Appends a window; nothing if no slot has a sample.
     pub(crate) fn push(&mut self, server: &str, identity: &Identity, rows: &Rows<'_>) {
         let filled = rows.columns.filled();

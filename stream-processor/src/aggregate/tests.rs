@@ -1,3 +1,5 @@
+//! Cells: order of time against order of arrival, resets, precision, and merges that are what the whole would have been.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Columns against cells: whatever runs come, each slot is the cell of its samples, to the bit.
+
 use proptest::prelude::*;
 
 use super::*;

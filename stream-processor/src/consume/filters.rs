@@ -103,12 +103,19 @@ impl Filters {
         Some((found.modified().ok()?, found.len()))
     }
 
-    /// Known to everybody before anything is read under it.
+    /// In the topic before anything is read under it: a delivery that failed would be noticed when it is too late.
     fn take(&mut self, filter: Filter) -> Result<(), SessionError> {
-        if filter.fingerprint() != 0 {
-            self.publish(&filter).map_err(SessionError::kafka("publish filter"))?;
+        let fingerprint = filter.fingerprint();
+        if !self.known.contains_key(&fingerprint) {
+            self.read_topic()?;
         }
-        self.known.insert(filter.fingerprint(), filter.clone());
+        if !self.known.contains_key(&fingerprint) {
+            self.publish(&filter).map_err(SessionError::kafka("publish filter"))?;
+            self.read_topic()?;
+            if !self.known.contains_key(&fingerprint) {
+                return Err(SessionError::kafka("publish filter")(KafkaError::Canceled));
+            }
+        }
         self.current = filter;
         Ok(())
     }
@@ -118,9 +125,7 @@ impl Filters {
         let key = format!("{:016x}", filter.fingerprint());
         let record = BaseRecord::<str, str>::to(&self.topic).partition(0).key(&key).payload(filter.text());
         producer.send(record).map_err(|(error, _)| error)?;
-        producer.flush(REQUEST_TIMEOUT)?;
-        // a flush ends well for records that were given up, too
-        if producer.in_flight_count() == 0 { Ok(()) } else { Err(KafkaError::Canceled) }
+        producer.flush(REQUEST_TIMEOUT)
     }
 
     fn read_topic(&mut self) -> Result<(), SessionError> {

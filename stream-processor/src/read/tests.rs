@@ -1,3 +1,5 @@
+//! The reader against apache-avro: golden files, damaged frames, random bytes.
+
 use std::{fs, path::Path};
 
 use proptest::prelude::*;

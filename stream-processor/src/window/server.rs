@@ -77,8 +77,6 @@ struct Entry {
     len: u32,
     /// The entry that followed it last time: collectors repeat themselves.
     next: u32,
-    /// What it was announced as; 0 = it stands in the frames.
-    layout_id: i64,
     shape: Shape,
     /// The span for which the slots are known.
     span_end: i64,
@@ -123,21 +121,16 @@ impl Server {
         let next = self.entries.get(self.last as usize)?.next;
         let entry = self.entries.get(next as usize)?;
         let layout = frame.body.get(..entry.len as usize)?;
-        let same = if entry.layout_id == 0 {
-            hasher.hash(layout) == entry.hash
-        } else {
-            entry.layout_id == frame.layout_id && layout == [0]
-        };
-        same.then_some(next)
+        (hasher.hash(layout) == entry.hash).then_some(next)
     }
 
     /// The layout of this hash, if it was sent before.
-    pub(super) fn find(&self, hash: u128, layout_id: i64) -> Option<u32> {
-        let same = |entry: &Entry| entry.hash == hash && entry.layout_id == layout_id;
+    pub(super) fn find(&self, hash: u128) -> Option<u32> {
+        let same = |entry: &Entry| entry.hash == hash;
         if self.entries.len() <= FEW {
             return self.entries.iter().position(same).map(|index| index as u32);
         }
-        self.index.get(&hash).copied().filter(|index| same(&self.entries[*index as usize]))
+        self.index.get(&hash).copied()
     }
 
     /// Bytes of an entry's layout in a frame, and how many values it asks for.
@@ -151,7 +144,7 @@ impl Server {
     }
 
     /// Remembers a layout; `most` is how many may be.
-    pub(super) fn learn(&mut self, hash: u128, len: usize, layout_id: i64, shape: Shape, most: usize) -> u32 {
+    pub(super) fn learn(&mut self, hash: u128, len: usize, shape: Shape, most: usize) -> u32 {
         if self.entries.len() >= most.max(FEW) {
             self.entries.clear();
             self.index.clear();
@@ -159,16 +152,7 @@ impl Server {
         }
         let new = self.entries.len() as u32;
         let (span_end, slots) = (i64::MIN, Slots::Run(0));
-        self.entries.push(Entry {
-            hash,
-            len: len as u32,
-            next: new,
-            layout_id,
-            shape,
-            span_end,
-            slots,
-            refusal: None,
-        });
+        self.entries.push(Entry { hash, len: len as u32, next: new, shape, span_end, slots, refusal: None });
         if self.entries.len() > FEW {
             let all = self.entries.iter().enumerate();
             let missing = if self.index.is_empty() { 0 } else { new as usize };

@@ -126,7 +126,7 @@ impl PartitionWindows {
     fn find(&mut self, server: &str, known: Option<u32>, layout: &[u8]) -> Result<Found, Refusal> {
         let hash = self.hasher.hash(layout);
         if let Some(known) = known
-            && let Some(entry) = self.servers[known as usize].find(hash, 0)
+            && let Some(entry) = self.servers[known as usize].find(hash)
         {
             return Ok(Ok((known, entry)));
         }
@@ -137,7 +137,7 @@ impl PartitionWindows {
         found.unwrap_or_else(|(hash, shape)| {
             let known = known.unwrap_or_else(|| self.admit(name));
             let most = self.setup.settings.max_series as usize;
-            (known, self.servers[known as usize].learn(hash, extent, 0, shape, most))
+            (known, self.servers[known as usize].learn(hash, extent, shape, most))
         })
     }
 
