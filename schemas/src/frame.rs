@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// Labels in a fixed order, so that equal sets are equal bytes.
 pub type Labels = BTreeMap<String, String>;
@@ -85,6 +86,28 @@ pub struct Layout {
     pub layout_id: i64,
     pub layout: Vec<Series>,
 }
+
+impl Layout {
+    /// The layout under the id that it has to have: the first 8 bytes, big-endian, of the SHA-256 of `layout` in Avro
+    /// (`array<Series>` in one block, labels in the order of their names); 1 in place of 0.
+    ///
+    /// Anybody can check it, so an id means one thing for ever, whoever announces it.
+    pub fn of(layout: Vec<Series>) -> Result<Self, apache_avro::Error> {
+        let unnamed = Self { layout_id: 0, layout };
+        let bytes = crate::encode(&unnamed)?;
+        let digest = Sha256::digest(&bytes[BEFORE_LAYOUT..]);
+        let id = digest.iter().take(8).fold(0_u64, |id, byte| id << 8 | u64::from(*byte));
+        Ok(Self { layout_id: id.max(1).cast_signed(), ..unnamed })
+    }
+
+    /// Whether the id is the layout's own.
+    pub fn is_named_right(&self) -> bool {
+        Self::of(self.layout.clone()).is_ok_and(|named| named.layout_id == self.layout_id)
+    }
+}
+
+/// Bytes of an encoded [`Layout`] in front of its series: framing, and the id 0.
+const BEFORE_LAYOUT: usize = 11;
 
 /// JSON has no NaN: there an absent value is `null`; in Avro it is NaN itself.
 pub(crate) mod nan_as_null {

@@ -10,6 +10,8 @@ pub enum Cleanup {
     DeleteAfterHours(i64),
     /// Only the newest record of each key stays.
     Compact,
+    /// The same, and it goes too when it is older than so many hours.
+    CompactAndDeleteAfterHours(i64),
 }
 
 /// One topic as it has to be created.
@@ -33,6 +35,10 @@ impl TopicSpec {
                 ]
             }
             Cleanup::Compact => vec![("cleanup.policy", "compact".to_owned())],
+            Cleanup::CompactAndDeleteAfterHours(hours) => vec![
+                ("cleanup.policy", "compact,delete".to_owned()),
+                ("retention.ms", (hours * 3_600_000).to_string()),
+            ],
         };
         let stamp = if self.log_append_time { "LogAppendTime" } else { "CreateTime" };
         config.push(("message.timestamp.type", stamp.to_owned()));
@@ -118,7 +124,11 @@ impl Topics {
         let mut all = vec![
             // long enough to replay from and to ride out a weekend without PostgreSQL downstream
             TopicSpec { log_append_time: true, ..topic(self.raw(), kept(3)) },
-            TopicSpec { partitions: 1, ..topic(self.layouts(), Cleanup::Compact) },
+            // announced anew every day as long as they are used: longer than the frames that name them
+            TopicSpec {
+                partitions: 1,
+                ..topic(self.layouts(), Cleanup::CompactAndDeleteAfterHours(7 * DAY))
+            },
             TopicSpec { partitions: 1, ..topic(self.filters(), Cleanup::Compact) },
             topic(self.window(10_000), kept(3)),
             topic(self.window(60_000), kept(7)),

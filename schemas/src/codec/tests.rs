@@ -94,3 +94,14 @@ proptest! {
         prop_assert_eq!((read.sequence, read.collected_at), (sequence, at));
     }
 }
+
+#[test]
+fn a_layout_has_one_id_that_anybody_can_compute() {
+    let named = Layout::of(frame().layout).unwrap();
+    // computed by fastavro and hashlib: tests/contracts/test_layout_id.py
+    assert_eq!(named.layout_id, 1_465_684_938_732_778_516);
+    assert!(named.is_named_right());
+    let other = Layout { layout: named.layout[..1].to_vec(), ..named };
+    assert!(!other.is_named_right());
+    assert_ne!(Layout::of(vec![]).unwrap().layout_id, 0);
+}
