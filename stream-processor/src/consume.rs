@@ -33,11 +33,14 @@ use crate::{
     window::{Record, Verdict},
 };
 
+mod announced;
 mod decode;
 pub(crate) mod filters;
 mod inputs;
 mod partition;
 
+use announced::Announcements;
+use decode::Decoded;
 use filters::Filters;
 use inputs::Inputs;
 pub(crate) use partition::Partition;
@@ -140,6 +143,7 @@ struct Session<'a> {
     topics: Topics,
     inputs: Inputs,
     filters: Filters,
+    announcements: Announcements<'a>,
     /// By input and partition.
     partitions: Vec<Vec<Option<Partition>>>,
     /// Late and refused records since the last commit, and ticks, by the input they belong to.
@@ -156,6 +160,7 @@ impl<'a> Session<'a> {
     fn new(config: &'a Config, metrics: &'a ProcessorMetrics, inputs: Inputs, filters: Filters) -> Self {
         Self {
             filters,
+            announcements: Announcements::new(&config.kafka, metrics),
             config,
             metrics,
             topics: config.kafka.topics(),
@@ -191,7 +196,7 @@ impl<'a> Session<'a> {
                     self.tally.idle = true;
                     break;
                 };
-                self.take(&message);
+                self.take(&message)?;
             }
             self.now = Instant::now();
             self.tally.flush(self.metrics, now_ms());
@@ -264,15 +269,23 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn take(&mut self, message: &BorrowedMessage<'_>) {
-        let Some(input) = self.inputs.position(message.topic()) else { return };
+    fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<(), SessionError> {
+        let Some(input) = self.inputs.position(message.topic()) else { return Ok(()) };
         let number = message.partition() as usize;
-        let Some(partition) = self.partitions[input].get_mut(number).and_then(Option::as_mut) else { return };
+        let Some(partition) = self.partitions[input].get_mut(number).and_then(Option::as_mut) else {
+            return Ok(());
+        };
         if message.offset() < partition.windows.position() {
-            return;
+            return Ok(());
         }
         let append_time = message.timestamp().to_millis().unwrap_or(0);
         let decoded = decode::decode(self.inputs[input].kind, message, &mut self.scratch);
+        if let Decoded::Frame(frame) = &decoded
+            && let Some(id) = partition.windows.missing_layout(frame)
+            && let Some(layout) = self.announcements.find(id, self.now)?
+        {
+            partition.windows.announce(id, &layout);
+        }
         let record = Record { offset: message.offset(), append_time, input: decoded.input() };
         let verdict = partition.windows.step(record);
         let unreadable = decoded.unreadable();
@@ -280,7 +293,7 @@ impl<'a> Session<'a> {
         let live = partition.windows.is_live();
         self.tally.read(live, append_time);
         if !live {
-            return;
+            return Ok(());
         }
         partition.replayed();
         let refusal = match verdict {
@@ -304,6 +317,7 @@ impl<'a> Session<'a> {
             let headers = dead_letter_headers(STAGE, &source, reason, &why);
             self.set_aside(input, Original::of(message, self.topics.dead_letter(STAGE), headers));
         }
+        Ok(())
     }
 
     /// A late frame goes to its topic; a late window is counted as a delta, and there is nothing to keep.

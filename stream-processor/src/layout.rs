@@ -184,19 +184,58 @@ pub(crate) struct Shape {
     pub(crate) values: u32,
 }
 
+/// A layout that frames name by its id.
+#[derive(Debug, Clone)]
+pub(crate) struct Announced {
+    pub(crate) hash: u128,
+    pub(crate) series: usize,
+    /// As a frame would hold it.
+    pub(crate) bytes: Arc<[u8]>,
+}
+
 /// Every layout in use, by the hash of its bytes and the filter's class of servers.
 #[derive(Debug)]
 pub(crate) struct Layouts {
     filter: Filter,
     limits: Limits,
     known: HashMap<(u128, u64), Shape>,
-    /// Entries after which the unused ones are looked for.
-    sweep_at: usize,
+    announced: HashMap<i64, Announced>,
+    /// Entries after which the unused ones are looked for, and bytes of them.
+    sweep_at: (usize, usize),
+    /// Bytes of all entries.
+    size: usize,
 }
+
+/// Fewer entries and bytes are not worth a look.
+const SWEEP_AT: (usize, usize) = (1_024, 32 << 20);
 
 impl Layouts {
     pub(crate) fn new(filter: Filter) -> Self {
-        Self { filter, limits: Limits::default(), known: HashMap::new(), sweep_at: 1_024 }
+        Self {
+            filter,
+            limits: Limits::default(),
+            known: HashMap::new(),
+            announced: HashMap::new(),
+            sweep_at: SWEEP_AT,
+            size: 0,
+        }
+    }
+
+    /// Another filter; what the ids stand for stays.
+    pub(crate) fn change_filter(&mut self, filter: Filter) {
+        self.filter = filter;
+        self.known.clear();
+        self.size = 0;
+    }
+
+    /// From now on frames may name this layout.
+    pub(crate) fn announce(&mut self, id: i64, announced: Announced) {
+        self.announced.insert(id, announced);
+    }
+
+    #[inline]
+    pub(crate) fn announced(&self, id: i64) -> Option<&Announced> {
+        self.announced.get(&id)
     }
 
     /// The shape of a layout; `bytes` are looked at only if nobody sent them before.
@@ -218,11 +257,20 @@ impl Layouts {
             let plan = (!plan.is_identity(&series)).then(|| Arc::new(plan));
             Shape { layout, plan, values }
         };
-        if self.known.len() >= self.sweep_at {
-            self.known.retain(|_, shape| Arc::strong_count(&shape.layout) > 1);
-            self.sweep_at = (2 * self.known.len()).max(1_024);
-        }
+        self.size += shape.layout.bytes.len();
         self.known.insert((hash, class), shape.clone());
+        if self.known.len() >= self.sweep_at.0 || self.size >= self.sweep_at.1 {
+            self.sweep();
+        }
         Ok(shape)
+    }
+
+    /// Forgets what no server uses. Who names such a layout again has it announced again.
+    fn sweep(&mut self) {
+        self.known.retain(|_, shape| Arc::strong_count(&shape.layout) > 1);
+        let used: HashSet<u128> = self.known.keys().map(|(hash, _)| *hash).collect();
+        self.announced.retain(|_, announced| used.contains(&announced.hash));
+        self.size = self.known.values().map(|shape| shape.layout.bytes.len()).sum();
+        self.sweep_at = ((2 * self.known.len()).max(SWEEP_AT.0), (2 * self.size).max(SWEEP_AT.1));
     }
 }

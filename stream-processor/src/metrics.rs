@@ -13,6 +13,7 @@ pub(crate) struct ProcessorMetrics {
     windows: IntCounterVec,
     late: IntCounter,
     dead_letters: IntCounterVec,
+    layouts: IntCounterVec,
     replayed: IntCounter,
     ticks: IntCounter,
     commit_seconds: Histogram,
@@ -37,6 +38,14 @@ impl ProcessorMetrics {
         for reason in Reason::ALL {
             dead_letters.with_label_values(&[reason.code()]);
         }
+        let layouts = m.counters(
+            "tidewatch_stream_processor_layouts_total",
+            "Announced layouts read, announcements refused, and ids that nobody had announced",
+            &["result"],
+        );
+        for result in ["read", "refused", "unknown"] {
+            layouts.with_label_values(&[result]);
+        }
         Self {
             records: m.counter("tidewatch_stream_processor_records_total", "Records read for the first time"),
             samples: m.counter("tidewatch_stream_processor_samples_total", "Samples counted into windows"),
@@ -50,6 +59,7 @@ impl ProcessorMetrics {
                 "Frames below the floor, sent to metrics.late",
             ),
             dead_letters,
+            layouts,
             replayed: m.counter(
                 "tidewatch_stream_processor_replayed_total",
                 "Records read again to rebuild open windows",
@@ -95,6 +105,10 @@ impl ProcessorMetrics {
 
     pub(crate) fn record_dead_letter(&self, reason: Reason) {
         self.dead_letters.with_label_values(&[reason.code()]).inc();
+    }
+
+    pub(crate) fn record_layout(&self, result: &str) {
+        self.layouts.with_label_values(&[result]).inc();
     }
 
     pub(crate) fn record_commit(&self, seconds: f64, batch: &Batch) {

@@ -37,6 +37,17 @@ pub struct FrameView<'a> {
     pub body: &'a [u8],
 }
 
+impl FrameView<'_> {
+    /// The id of the layout, if the frame names it instead of holding it.
+    #[inline]
+    pub fn named_layout(&self) -> Option<i64> {
+        (self.layout_id != 0 && self.body.first() == Some(&0)).then_some(self.layout_id)
+    }
+}
+
+/// Bytes of a layout without series.
+pub(crate) const NO_LAYOUT: usize = 1;
+
 /// A frame's bytes behind its framing.
 #[derive(Debug)]
 pub enum Framed<'a> {

@@ -5,7 +5,7 @@
 //! own deltas); the floor is restored; records below H rebuild windows but emit nothing; no commit while the position is below H.
 //! And: every trigger is a function of the log's prefix, so whoever replays it decides the same.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hashbrown::HashMap;
 use tidewatch_schemas::{AggregateFrame, AggregateKind, Reason};
@@ -14,8 +14,8 @@ use crate::{
     commit::Committed,
     encode::Output,
     filter::Filter,
-    layout::{Hasher, Layouts, Refusal},
-    read::FrameView,
+    layout::{Announced, Hasher, Layouts, Refusal},
+    read::{self, FrameView},
 };
 
 mod brought;
@@ -211,6 +211,19 @@ impl PartitionWindows {
         self.position > self.high_water
     }
 
+    /// The id of a layout that this frame names and nobody has announced here.
+    #[inline]
+    pub fn missing_layout(&self, frame: &FrameView<'_>) -> Option<i64> {
+        frame.named_layout().filter(|id| self.layouts.announced(*id).is_none())
+    }
+
+    /// What frames mean by an id: a layout's bytes as a frame would hold them.
+    pub fn announce(&mut self, id: i64, layout: &Arc<[u8]>) {
+        let (hash, bytes) = (self.hasher.hash(layout), Arc::clone(layout));
+        let series = read::layout_extent(layout).map_or(0, |(_, series)| series);
+        self.layouts.announce(id, Announced { hash, series, bytes });
+    }
+
     /// The next offset to be read.
     pub fn position(&self) -> i64 {
         self.position
@@ -347,7 +360,7 @@ impl PartitionWindows {
         self.beginnings.clear();
         self.begun = NEVER;
         self.tiers = Tiers::new(&next.settings.tiers_ms);
-        self.layouts = Layouts::new(next.filter.clone());
+        self.layouts.change_filter(next.filter.clone());
         self.setup = next;
     }
 

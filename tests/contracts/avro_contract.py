@@ -4,6 +4,7 @@ The Parsing Canonical Form and CRC-64-AVRO are written down here after the Avro 
 library that our codec uses shows as a difference. Datums themselves are fastavro's.
 """
 
+import hashlib
 import io
 import json
 from functools import cache
@@ -109,6 +110,13 @@ def write_datum(record, value):
 
 def encode(record, value):
     return header(record) + write_datum(record, value)
+
+
+def layout_id(layout):
+    """The id that a layout has to have; computed as its schema says."""
+    # one byte is the id 0; the rest is the layout in Avro
+    series = write_datum("layout", {"layout_id": 0, "layout": layout})[1:]
+    return int.from_bytes(hashlib.sha256(series).digest()[:8], "big", signed=True) or 1
 
 
 def read_datum(record, datum):

@@ -42,7 +42,7 @@ SETTINGS = {
     "TIDEWATCH_KAFKA_SESSION_TIMEOUT": "6s",
 }
 TIERS = ("metrics.1s", "metrics.4s")
-LATE, LETTERS = "metrics.late", "dead-letter.stream-processor"
+LATE, LETTERS, LAYOUTS = "metrics.late", "dead-letter.stream-processor", "metrics.layouts"
 # of traffic at least: longer than the lateness, so that some of it is late
 LOAD_SECONDS = 12.0
 # a transaction that nobody ends is aborted by the broker after 15 s, which it looks for every 10 s; a restart comes on top
@@ -176,13 +176,13 @@ class Run:
     def create_topics(self):
         wanted = [NewTopic(self.raw, self.partitions, 1, config={"message.timestamp.type": "LogAppendTime"})]
         wanted += [NewTopic(self.topic(name), self.partitions, 1) for name in (*TIERS, LATE, LETTERS)]
-        wanted.append(NewTopic(self.topic("metrics.layouts"), 1, 1, config={"cleanup.policy": "compact"}))
+        wanted.append(NewTopic(self.topic(LAYOUTS), 1, 1, config={"cleanup.policy": "compact"}))
 
         self.administer(lambda admin: admin.create_topics(wanted), KafkaError.TOPIC_ALREADY_EXISTS)
 
     def delete_topics(self):
         """Or a broker that was killed would have to look through all of them."""
-        names = [self.raw, *map(self.topic, (*TIERS, LATE, LETTERS, "metrics.layouts"))]
+        names = [self.raw, *map(self.topic, (*TIERS, LATE, LETTERS, LAYOUTS))]
         self.administer(lambda admin: admin.delete_topics(names), KafkaError.UNKNOWN_TOPIC_OR_PART)
 
     # Processes
@@ -272,7 +272,8 @@ class Run:
         """Every record of these topics up to their ends now; an outage is waited for."""
         client = self.consumer("somebody-else", isolation)
         try:
-            waiting = {(self.topic(name), number) for name in names for number in range(self.partitions)}
+            count = {LAYOUTS: 1}
+            waiting = {(self.topic(name), n) for name in names for n in range(count.get(name, self.partitions))}
             client.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in waiting])
             found, deadline = {self.topic(name): [] for name in names}, time.monotonic() + PATIENCE
             while waiting:
@@ -290,8 +291,8 @@ class Run:
 
     def await_closed(self, rules=RULES):
         """Until all that was sent is committed and the window topics hold as many samples as the log."""
-        [raw] = self.read(["metrics.raw"], "read_uncommitted")
-        expected = reckoning.expected_samples(reckoning.reckon(raw, rules))
+        raw, layouts = self.read(["metrics.raw", LAYOUTS], "read_uncommitted")
+        expected = reckoning.expected_samples(reckoning.reckon(raw, layouts, rules))
 
         def closed():
             if self.committed() != self.ends(self.raw, range(self.partitions)):
@@ -302,11 +303,11 @@ class Run:
         wait_until(closed, PATIENCE, "every window is closed and committed", every=0.3)
 
     def gather(self):
-        raw, *tiers, late, letters = self.read(["metrics.raw", *TIERS, LATE, LETTERS], "read_committed")
+        raw, layouts, *tiers, late, letters = self.read(["metrics.raw", LAYOUTS, *TIERS, LATE, LETTERS], "read_committed")
         attempts = self.read(TIERS, "read_uncommitted")
         windows = [reckoning.read_window(record) for tier in tiers for record in tier]
         attempts = [reckoning.read_window(record) for tier in attempts for record in tier]
-        return Evidence(self.raw, raw, windows, late, letters, attempts)
+        return Evidence(self.raw, raw, layouts, windows, late, letters, attempts)
 
     def close(self):
         for process in self.processes:
@@ -373,7 +374,7 @@ def live_through(run, outcome):
     rng = random.Random(f"play {run.seed}")
     first, steps = mishaps.plan(run.seed)
     run.create_topics()
-    feeder = Feeder(run.cluster, run.raw, run.seed, RULES.lateness / 1_000)
+    feeder = Feeder(run.cluster, run.raw, run.topic(LAYOUTS), run.seed, RULES.lateness / 1_000)
     for instance in sorted(first):
         run.start(instance)
     run.await_owner("a")

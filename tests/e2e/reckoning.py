@@ -46,6 +46,7 @@ class Evidence:
 
     raw_topic: str
     raw: list
+    layouts: list
     windows: list
     late: list
     letters: list
@@ -64,9 +65,11 @@ def series_key(series):
     return series["metric"], tuple(sorted(series["labels"].items())), series["kind"], series["unit"]
 
 
-def reckon(raw, rules):
+def reckon(raw, layouts, rules):
     """Goes through the log as it stands: each frame is counted, late or a dead letter."""
     result = Reckoning()
+    announced = [contract.decode("layout", record.value) for record in layouts]
+    named = {one["layout_id"]: one["layout"] for one in announced} | {0: None}
     shortest, longest = min(rules.tiers), max(rules.tiers)
     clocks, seen = {}, set()
     for record in sorted(raw, key=lambda record: (record.partition, record.offset)):
@@ -79,6 +82,7 @@ def reckon(raw, rules):
         except ValueError:
             result.letters[record.partition, record.offset, "undecodable"] += 1
             continue
+        frame["layout"] = named[frame["layout_id"]] or frame["layout"]
         at = frame["collected_at"]
         sent = (frame["server"], frame["sequence"], at // longest)
         if at > record.appended + MAX_AHEAD_MS:
@@ -152,7 +156,7 @@ def read_window(record):
 
 def wrongs(evidence, rules):
     """Everything that is not as the log demands; empty = exact."""
-    reckoning = reckon(evidence.raw, rules)
+    reckoning = reckon(evidence.raw, evidence.layouts, rules)
     return (
         _wrong_windows(evidence, reckoning)
         + _wrong_records(evidence, rules)

@@ -181,7 +181,7 @@ def bad_clock_frames(begin):
     sent = []
     for name in [*GOOD, *BAD]:
         sender = traffic.Sender(name, random.Random(name))
-        sender.skew, sender.sequence = BAD.get(name, 0), 1
+        sender.skew, sender.sequence, sender.names = BAD.get(name, 0), 1, False
         frames = [sender.collect(begin + 150 * i) for i in range(80)]
         for _ in range(10):
             # some out of order, some twice

@@ -1,6 +1,6 @@
 """A few servers' frames, drawn from a seed, without an end: out of order, repeated, late, silent for a while, layouts that change.
 
-In: a seed and when it begins. Out: (second it is due, key, value). Keeps: whole numbers as values; one time is one frame of a
+In: a seed and when it begins. Out: (second it is due, key, value); without a key, a layout to be announced. Keeps: whole numbers as values; one time is one frame of a
 server, so that which value was the first of a window does not depend on what arrived first.
 """
 
@@ -17,7 +17,8 @@ GARBAGE = b"not a frame"
 
 
 def series(metric, kind="gauge", unit="", **labels):
-    return {"metric": metric, "labels": labels, "kind": kind, "unit": unit}
+    # in the order of their names, as the id of a layout wants them
+    return {"metric": metric, "labels": dict(sorted(labels.items())), "kind": kind, "unit": unit}
 
 
 FIRST_LAYOUT = [
@@ -40,6 +41,8 @@ class Sender:
         self.skew = rng.choice([0, 0, 0, 0, 0, 0, -2_500, -700, 1_200, 5_000])
         # a foreign producer numbers nothing: its repeats are counted
         self.sequence = rng.randrange(1, 1 << 40) if rng.random() < 0.8 else None
+        # most hold the layout in every frame; some name it by its id, once it is announced
+        self.names, self.announced, self.to_announce = rng.random() < 0.4, [], []
         self.layout = list(FIRST_LAYOUT)
         self.changes = rng.randrange(15, 60)
         self.counters = {}
@@ -53,12 +56,16 @@ class Sender:
             self.changes = rng.randrange(15, 60)
         if self.sequence is not None:
             self.sequence += 1
+        layout_id = contract.layout_id(self.layout) if self.names else 0
+        if layout_id and layout_id not in self.announced:
+            self.announced.append(layout_id)
+            self.to_announce.append((layout_id, self.layout))
         frame = {
             "server": self.name,
             "sequence": self.sequence or 0,
             "collected_at": now_ms + self.skew + ahead,
-            "layout_id": 0,
-            "layout": self.layout,
+            "layout_id": layout_id,
+            "layout": [] if layout_id else self.layout,
             "values": [self.value(one) for one in self.layout],
         }
         return contract.encode("metric_frame", frame)
@@ -114,6 +121,9 @@ def traffic(seed, begin_ms, lateness):
             due, silence_from = due + 3.0, silence_from if due < silence_from + 0.5 else None
         now = begin_ms + int(due * 1_000)
         frame = sender.collect(now)
+        for layout_id, layout in sender.to_announce:
+            yield due, None, (layout_id, layout)
+        sender.to_announce.clear()
         for delay in delays(rng, lateness):
             push(due + delay, sender, frame)
         if rng.random() < 0.003:
@@ -128,9 +138,9 @@ def traffic(seed, begin_ms, lateness):
 class Feeder:
     """Sends a seed's traffic until told to stop; what was handed over is in the log then."""
 
-    def __init__(self, cluster, topic, seed, lateness):
+    def __init__(self, cluster, topic, layouts, seed, lateness):
         self.client = topics.producer(cluster, **cluster.client(), **{"linger.ms": 5})
-        self.topic, self.sent, self.failed = topic, 0, []
+        self.topic, self.layouts, self.sent, self.failed = topic, layouts, 0, []
         self.wish = threading.Event()
         begin = time.time()
         self.records = traffic(seed, int(begin * 1_000), lateness)
@@ -145,8 +155,17 @@ class Feeder:
                 self.wish.wait(min(left, 0.1))
             if self.wish.is_set():
                 return
+            if key is None:
+                self._announce(*value)
+                continue
             self.client.produce(self.topic, key=key, value=value, on_delivery=self._delivered)
             self.sent += 1
+
+    def _announce(self, layout_id, layout):
+        """Acknowledged before any frame names it."""
+        value = contract.encode("layout", {"layout_id": layout_id, "layout": layout})
+        self.client.produce(self.layouts, key=str(layout_id).encode(), value=value, on_delivery=self._delivered)
+        self.client.flush(60)
 
     def _delivered(self, error, _):
         if error is not None:

@@ -17,7 +17,7 @@ use crate::{
     columns::Columns,
     encode::{Identity, Output, Rows},
     layout::{Hasher, Refusal, Shape},
-    read::FrameView,
+    read::{FrameView, NO_LAYOUT},
 };
 
 /// What a step knows besides the record.
@@ -69,15 +69,23 @@ pub(super) struct Server {
     last: u32,
 }
 
+/// How a server sends a layout.
+#[derive(Debug)]
+pub(super) struct SentLayout {
+    pub(super) hash: u128,
+    /// By which frames name it; 0 = they hold it.
+    pub(super) id: i64,
+    /// Bytes of it in a frame that holds it.
+    pub(super) len: u32,
+    pub(super) shape: Shape,
+}
+
 /// A layout that the server sends.
 #[derive(Debug)]
 struct Entry {
-    hash: u128,
-    /// Bytes of it in a frame.
-    len: u32,
+    layout: SentLayout,
     /// The entry that followed it last time: collectors repeat themselves.
     next: u32,
-    shape: Shape,
     /// The span for which the slots are known.
     span_end: i64,
     slots: Slots,
@@ -120,13 +128,16 @@ impl Server {
     pub(super) fn predict(&self, frame: &FrameView<'_>, hasher: Hasher) -> Option<u32> {
         let next = self.entries.get(self.last as usize)?.next;
         let entry = self.entries.get(next as usize)?;
-        let layout = frame.body.get(..entry.len as usize)?;
-        (hasher.hash(layout) == entry.hash).then_some(next)
+        if let Some(id) = frame.named_layout() {
+            return (entry.layout.id == id).then_some(next);
+        }
+        let layout = frame.body.get(..entry.layout.len as usize)?;
+        (hasher.hash(layout) == entry.layout.hash).then_some(next)
     }
 
     /// The layout of this hash, if it was sent before.
     pub(super) fn find(&self, hash: u128) -> Option<u32> {
-        let same = |entry: &Entry| entry.hash == hash;
+        let same = |entry: &Entry| entry.layout.hash == hash;
         if self.entries.len() <= FEW {
             return self.entries.iter().position(same).map(|index| index as u32);
         }
@@ -134,17 +145,22 @@ impl Server {
     }
 
     /// Bytes of an entry's layout in a frame, and how many values it asks for.
-    pub(super) fn extent(&self, entry: u32) -> (usize, usize) {
+    pub(super) fn extent(&self, entry: u32, named: bool) -> (usize, usize) {
         let entry = &self.entries[entry as usize];
-        (entry.len as usize, entry.shape.values as usize)
+        (if named { NO_LAYOUT } else { entry.layout.len as usize }, entry.layout.shape.values as usize)
+    }
+
+    /// From now on frames are expected to name it.
+    pub(super) fn name(&mut self, entry: u32, id: i64) {
+        self.entries[entry as usize].layout.id = id;
     }
 
     pub(super) fn shape(&self, entry: u32) -> &Shape {
-        &self.entries[entry as usize].shape
+        &self.entries[entry as usize].layout.shape
     }
 
     /// Remembers a layout; `most` is how many may be.
-    pub(super) fn learn(&mut self, hash: u128, len: usize, shape: Shape, most: usize) -> u32 {
+    pub(super) fn learn(&mut self, layout: SentLayout, most: usize) -> u32 {
         if self.entries.len() >= most.max(FEW) {
             self.entries.clear();
             self.index.clear();
@@ -152,11 +168,11 @@ impl Server {
         }
         let new = self.entries.len() as u32;
         let (span_end, slots) = (i64::MIN, Slots::Run(0));
-        self.entries.push(Entry { hash, len: len as u32, next: new, shape, span_end, slots, refusal: None });
+        self.entries.push(Entry { layout, next: new, span_end, slots, refusal: None });
         if self.entries.len() > FEW {
             let all = self.entries.iter().enumerate();
             let missing = if self.index.is_empty() { 0 } else { new as usize };
-            self.index.extend(all.skip(missing).map(|(index, entry)| (entry.hash, index as u32)));
+            self.index.extend(all.skip(missing).map(|(index, entry)| (entry.layout.hash, index as u32)));
         }
         new
     }
@@ -197,7 +213,7 @@ impl Server {
         let entry = &mut self.entries[entry as usize];
         if entry.span_end != span.end {
             let most = context.settings.max_series as usize;
-            let (slots, refusal) = span.resolve(&entry.shape.layout, most, context.hasher);
+            let (slots, refusal) = span.resolve(&entry.layout.shape.layout, most, context.hasher);
             entry.span_end = span.end;
             entry.slots = slots;
             entry.refusal = refusal.map(Box::new);
@@ -321,7 +337,7 @@ impl Server {
                 for (index, entry) in self.entries.iter_mut().enumerate() {
                     entry.next = ((index + 1) % all) as u32;
                     if all > FEW {
-                        self.index.insert(entry.hash, index as u32);
+                        self.index.insert(entry.layout.hash, index as u32);
                     }
                 }
                 self.last = all.saturating_sub(1) as u32;

@@ -12,19 +12,19 @@ use super::{
     brought::{Brought, Cells, Values},
     context,
     rule::Rule,
-    server::Server,
+    server::{SentLayout, Server},
     window_end,
 };
 use crate::{
     aggregate::Cell,
     columns::Columns,
     encode::{Rows, SeriesList},
-    layout::{Refusal, Shape, write_layout},
-    read::{self, FrameView},
+    layout::{Refusal, write_layout},
+    read::{self, FrameView, NO_LAYOUT},
 };
 
-/// A server's number and its entry for a layout; or the layout's hash and shape, if it never sent that.
-type Found = Result<(u32, u32), (u128, Shape)>;
+/// A server's number and its entry for a layout; or the layout, if it never sent that.
+type Found = Result<(u32, u32), SentLayout>;
 
 impl PartitionWindows {
     pub(super) fn take_frame(
@@ -36,17 +36,22 @@ impl PartitionWindows {
     ) -> Result<Verdict, Refusal> {
         let predicted = known
             .and_then(|known| self.servers[known as usize].predict(frame, self.hasher).map(|e| (known, e)));
-        let (extent, series) = match predicted {
-            Some((known, entry)) => self.servers[known as usize].extent(entry),
-            None => read::layout_extent(frame.body).map_err(undecodable)?,
+        let named = frame.named_layout();
+        let announced = named.and_then(|id| self.layouts.announced(id));
+        let (extent, series) = match (predicted, named) {
+            (Some((known, entry)), _) => self.servers[known as usize].extent(entry, named.is_some()),
+            (None, Some(_)) => (NO_LAYOUT, announced.map_or(0, |announced| announced.series)),
+            (None, None) => read::layout_extent(frame.body).map_err(undecodable)?,
         };
         let (layout, values) = frame.body.split_at(extent);
         read::values(values, &mut self.values).map_err(undecodable)?;
         // only of bytes that are a frame: what they say of themselves is worth nothing otherwise
         check_head(frame.server, known, frame.collected_at, append_time)?;
-        if series == 0 && frame.layout_id != 0 {
-            let message = format!("layout {} was never announced", frame.layout_id);
-            return Err(Refusal::new(Reason::UnknownLayout, message));
+        if let Some(id) = named
+            && predicted.is_none()
+            && announced.is_none()
+        {
+            return Err(Refusal::new(Reason::UnknownLayout, format!("layout {id} was never announced")));
         }
         if self.values.len() != series {
             let message = format!("{} values for {series} series", self.values.len());
@@ -61,11 +66,11 @@ impl PartitionWindows {
         }
         let found = match predicted {
             Some(found) => Ok(found),
-            None => self.find(frame.server, known, layout)?,
+            None => self.find(frame.server, known, layout, named)?,
         };
         let shape = match &found {
             Ok((known, entry)) => self.servers[*known as usize].shape(*entry),
-            Err((_, shape)) => shape,
+            Err(new) => &new.shape,
         };
         let plan = shape.plan.clone();
         if let Some(plan) = plan {
@@ -79,7 +84,7 @@ impl PartitionWindows {
         let verdict = if late {
             Ok(self.backfill(here.offset, frame.server, &found, time, &brought))
         } else {
-            let (known, entry) = self.learn(frame.server, known, found, layout.len());
+            let (known, entry) = self.learn(frame.server, known, found);
             self.count(here, known, entry, (time, time), frame.sequence, &brought)
         };
         self.values = values;
@@ -105,13 +110,13 @@ impl PartitionWindows {
         }
         let mut layout = Vec::with_capacity(window.layout.len() * 64);
         write_layout(&mut layout, &window.layout);
-        let found = self.find(&window.server, known, &layout)?;
+        let found = self.find(&window.server, known, &layout, None)?;
         let rows = (0..window.layout.len()).map(|row| Cell::of_row(window, row)).collect();
         let brought = Cells { start: time, rows };
         if late {
             return Ok(self.backfill(here.offset, &window.server, &found, time, &brought));
         }
-        let (known, entry) = self.learn(&window.server, known, found, layout.len());
+        let (known, entry) = self.learn(&window.server, known, found);
         // unique within the span: a record of the log makes one window a record at most
         let child = time.rem_euclid(self.setup.settings.longest()) / window.window_ms;
         let sequence = (window.origin.offset << 12 | child & 0xFFF).saturating_add(1);
@@ -122,22 +127,36 @@ impl PartitionWindows {
         window_end(time, self.setup.settings.shortest()) <= self.floor
     }
 
-    /// The server's entry for a layout, or the shape to make one of.
-    fn find(&mut self, server: &str, known: Option<u32>, layout: &[u8]) -> Result<Found, Refusal> {
-        let hash = self.hasher.hash(layout);
+    /// The server's entry for a layout, or what to make one of; `named` is the id in place of the layout.
+    fn find(
+        &mut self,
+        server: &str,
+        known: Option<u32>,
+        layout: &[u8],
+        named: Option<i64>,
+    ) -> Result<Found, Refusal> {
+        let announced = named.and_then(|id| self.layouts.announced(id).cloned());
+        let (hash, layout) = match &announced {
+            Some(announced) => (announced.hash, announced.bytes.as_ref()),
+            None => (self.hasher.hash(layout), layout),
+        };
         if let Some(known) = known
             && let Some(entry) = self.servers[known as usize].find(hash)
         {
+            if let Some(id) = named {
+                self.servers[known as usize].name(entry, id);
+            }
             return Ok(Ok((known, entry)));
         }
-        Ok(Err((hash, self.layouts.shape(server, hash, layout).map_err(undecodable)?)))
+        let shape = self.layouts.shape(server, hash, layout).map_err(undecodable)?;
+        Ok(Err(SentLayout { hash, id: named.unwrap_or(0), len: layout.len() as u32, shape }))
     }
 
-    fn learn(&mut self, name: &str, known: Option<u32>, found: Found, extent: usize) -> (u32, u32) {
-        found.unwrap_or_else(|(hash, shape)| {
+    fn learn(&mut self, name: &str, known: Option<u32>, found: Found) -> (u32, u32) {
+        found.unwrap_or_else(|layout| {
             let known = known.unwrap_or_else(|| self.admit(name));
             let most = self.setup.settings.max_series as usize;
-            (known, self.servers[known as usize].learn(hash, extent, shape, most))
+            (known, self.servers[known as usize].learn(layout, most))
         })
     }
 
@@ -197,7 +216,7 @@ impl PartitionWindows {
         }
         let shape = match found {
             Ok((known, entry)) => self.servers[*known as usize].shape(*entry),
-            Err((_, shape)) => shape,
+            Err(new) => &new.shape,
         };
         let (bad, _) = shape.layout.bad();
         let mut series = SeriesList::default();

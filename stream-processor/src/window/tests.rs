@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidewatch_schemas::{AggregateKind, MetricFrame, Series, decode, encode};
+use tidewatch_schemas::{AggregateKind, Layout, MetricFrame, Series, decode, encode};
 
 use super::*;
-use crate::read;
+use crate::{layout::write_layout, read};
 
 mod cases;
 mod reference;
@@ -50,6 +50,13 @@ impl Entry {
     fn frame(frame: MetricFrame) -> Self {
         let bytes = encode(&frame).unwrap();
         Self::Frame(frame, bytes[10..].to_vec())
+    }
+
+    /// The same frame, which names its layout instead of holding it.
+    fn naming(frame: MetricFrame) -> Self {
+        let Layout { layout_id, layout } = Layout::of(frame.layout.clone()).unwrap();
+        let bytes = encode(&MetricFrame { layout_id, layout: vec![], ..frame.clone() }).unwrap();
+        Self::Frame(MetricFrame { layout, ..frame }, bytes[10..].to_vec())
     }
 }
 
@@ -97,7 +104,8 @@ fn log(random: &mut Random, longest: u64) -> Log {
             collected_at += 1;
         }
         let width = 1 + random.below(3) as usize;
-        let frame = Entry::frame(MetricFrame {
+        let entry = if random.chance(40) { Entry::naming } else { Entry::frame };
+        let frame = entry(MetricFrame {
             server: format!("s{server}"),
             sequence: if random.chance(10) { 0 } else { sequence },
             collected_at,
@@ -134,6 +142,19 @@ fn record(log: &Log, offset: usize) -> Record<'_> {
         Entry::Garbage => Input::Unreadable(Reason::Undecodable),
     };
     Record { offset: offset as i64, append_time: *append_time, input }
+}
+
+/// Takes the record, and what the frame's layout is if that has to be looked up.
+fn step(windows: &mut PartitionWindows, log: &Log, offset: usize) -> Verdict {
+    let record = record(log, offset);
+    if let (Input::Frame(view), (_, Entry::Frame(frame, _))) = (&record.input, &log[offset])
+        && let Some(id) = windows.missing_layout(view)
+    {
+        let mut layout = Vec::new();
+        write_layout(&mut layout, &frame.layout);
+        windows.announce(id, &layout.into());
+    }
+    windows.step(record)
 }
 
 /// What readers of committed records see.
@@ -226,7 +247,7 @@ impl Owner {
 
     fn step(&mut self, log: &Log) {
         let offset = self.windows.position();
-        let verdict = self.windows.step(record(log, offset as usize));
+        let verdict = step(&mut self.windows, log, offset as usize);
         if !self.windows.emits(offset) {
             return;
         }

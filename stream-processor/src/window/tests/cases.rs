@@ -100,7 +100,7 @@ fn a_setup_changes_while_records_flow() {
         if offset == 12 {
             windows.change_to(next.clone());
         }
-        windows.step(record(&log, offset));
+        step(&mut windows, &log, offset);
         seen.extend(frames(&windows.cut().unwrap().output));
     }
     let count = |metric: &str, tier| -> i64 {
@@ -109,4 +109,46 @@ fn a_setup_changes_while_records_flow() {
     };
     assert_eq!((count("m0", 10_000), count("m0", 60_000)), (30, 30));
     assert_eq!((count(reference::DROPPED, 10_000), count(reference::DROPPED, 60_000)), (12, 12));
+}
+
+#[test]
+fn a_frame_may_name_its_layout() {
+    let mut windows = PartitionWindows::begin(0, 0, WindowSettings::default().into());
+    let layout = |names: [&str; 2]| names.map(|name| Series::gauge(name, "")).to_vec();
+    let (ab, ba) = (layout(["a", "b"]), layout(["b", "a"]));
+    let frame = |sequence, layout: &[Series], values: &[f64]| MetricFrame {
+        server: "s".into(),
+        sequence,
+        collected_at: START + sequence,
+        layout_id: 0,
+        layout: layout.to_vec(),
+        values: values.to_vec(),
+    };
+    let log: Log = [
+        Entry::naming(frame(1, &ab, &[1.0, 10.0])),
+        Entry::frame(frame(2, &ab, &[2.0, 20.0])),
+        Entry::naming(frame(3, &ba, &[30.0, 3.0])),
+        Entry::naming(frame(4, &ab, &[4.0, 40.0])),
+        // as many values as the layout asks for, and no other number
+        Entry::naming(frame(5, &ab, &[5.0])),
+        Entry::naming(frame(6, &ba, &[60.0, 6.0])),
+    ]
+    .map(|entry| (START, entry))
+    .into();
+    let refused = |verdict| match verdict {
+        Verdict::Refused(refusal) => Some(refusal.reason),
+        _ => None,
+    };
+    // before anybody has announced it
+    assert_eq!(refused(windows.step(record(&log, 0))), Some(Reason::UnknownLayout));
+    let mut windows = PartitionWindows::begin(0, 0, WindowSettings::default().into());
+    let verdicts: Vec<_> = (0..log.len()).map(|offset| refused(step(&mut windows, &log, offset))).collect();
+    assert_eq!(verdicts, [None, None, None, None, Some(Reason::LayoutMismatch), None]);
+    let late = Entry::Tick;
+    let log: Log = log.into_iter().chain([(START + 100_000, late)]).collect();
+    step(&mut windows, &log, 6);
+    let seen: Vec<_> = frames(&windows.cut().unwrap().output).filter(|w| w.window_ms == 60_000).collect();
+    let sums: Vec<_> =
+        seen[0].layout.iter().zip(&seen[0].sum).map(|(s, sum)| (s.metric.as_str(), *sum)).collect();
+    assert_eq!(sums, [("a", 16.0), ("b", 160.0)]);
 }

@@ -10,7 +10,7 @@ fn windows_of(log: &Log, settings: &WindowSettings) -> Vec<(i64, AggregateFrame)
     let mut windows = PartitionWindows::begin(0, 0, settings.clone().into());
     let mut all = Vec::new();
     for offset in 0..log.len() {
-        windows.step(record(log, offset));
+        step(&mut windows, log, offset);
         let cut = windows.cut().unwrap();
         let stamps: Vec<i64> = cut.output.records().iter().map(|record| record.timestamp).collect();
         all.extend(stamps.into_iter().zip(frames(&cut.output)));
