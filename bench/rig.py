@@ -48,7 +48,7 @@ class Load:
 
     @property
     def values_per_record(self) -> int:
-        return self.series if self.shape == "frames" else 1
+        return 1 if self.shape == "rows" else self.series
 
 
 class Rig:
@@ -139,6 +139,7 @@ class Rig:
         self.create({load.topic: PARTITIONS}, **{
             "message.timestamp.type": "CreateTime", "retention.ms": "-1", "max.message.bytes": "2000000",
         })
+        self.create_ours(load.prefix)
         load.facts = self.preload(load)
         return load
 
@@ -149,7 +150,7 @@ class Rig:
         return [
             "--brokers", self.kafka, "--topic", load.topic, "--shape", load.shape, "--servers", str(load.servers),
             "--series", str(load.series), "--seconds", str(load.seconds), "--interval", str(load.interval),
-            "--partitions", str(PARTITIONS),
+            "--partitions", str(PARTITIONS), "--layouts", f"{load.prefix}metrics.layouts",
         ]
 
     def check(self, load: Load, prefix: str, form: str) -> str | None:

@@ -1,6 +1,6 @@
 """make bench-stream: the stream processor side by side with Kafka Streams and Flink, on one Kafka and the same topics.
 
-In: PARTS (frames rows delivery live recovery sizes; all unless told) and QUICK=1 for a trial with little data. Out:
+In: PARTS (frames named rows delivery live recovery sizes; all unless told) and QUICK=1 for a trial with little data. Out:
 bench/results/stream.json and a line in bench/RESULTS.md. Keeps: a contender whose windows do not add up to what was sent is
 reported as failed and not timed.
 """
@@ -22,7 +22,7 @@ from rig import REPO, Load, Rig
 
 QUICK = bool(os.environ.get("QUICK"))
 THREADS = int(os.environ.get("THREADS") or "1")
-PARTS = ("frames", "rows", "delivery", "live", "recovery", "sizes")
+PARTS = ("frames", "named", "rows", "delivery", "live", "recovery", "sizes")
 PEER_NAMES = (os.environ.get("PEERS") or "kafka-streams-plain kafka-streams-tuned flink-plain flink-tuned").split()
 REPEATS = 3 if QUICK else 7
 
@@ -43,8 +43,8 @@ GATES = {
 }
 
 # A trial is over before a virtual machine is warm: its ratios say little.
-SERVERS = {"frames": 400, "rows": 64} if QUICK else {"frames": 1_000, "rows": 1_000}
-SECONDS = {"frames": 150, "rows": 150} if QUICK else {"frames": 200, "rows": 150}
+SERVERS = {"frames": 400, "named": 400, "rows": 64} if QUICK else {"frames": 1_000, "named": 1_000, "rows": 1_000}
+SECONDS = {"frames": 150, "named": 150, "rows": 150} if QUICK else {"frames": 200, "named": 200, "rows": 150}
 
 
 class Bench:
@@ -71,14 +71,14 @@ class Bench:
             )
         return run
 
-    def shape(self, shape: str) -> None:
+    def shape(self, shape: str, peers: list[str]) -> None:
         """One shape of record: ours, then each peer, one after the other."""
         load = self.load(shape, shape, SERVERS[shape], SECONDS[shape])
         ours = [self.tell(run_ours(self.rig, load)) for _ in range(3)]
         good = sorted((run.warm_per_cpu_second for run in ours if not run.failed), reverse=True)
         mine = statistics.median(good) if good else 0.0
         self.report.add(f"{shape}.exactly_once", mine)
-        for name in PEER_NAMES:
+        for name in peers:
             run = self.tell(run_peer(self.rig, load, name, THREADS))
             key = f"{shape}.vs_{name.replace('-', '_')}"
             if run.failed:
@@ -89,10 +89,14 @@ class Bench:
         self.rig.delete(self.rig.topics(load.prefix))
 
     def frames(self) -> None:
-        self.shape("frames")
+        self.shape("frames", PEER_NAMES)
+
+    def named(self) -> None:
+        """Frames of our own collectors, whose layouts are announced once. A peer would have to look them up, and has nowhere to."""
+        self.shape("named", [])
 
     def rows(self) -> None:
-        self.shape("rows")
+        self.shape("rows", PEER_NAMES)
 
     def delivery(self) -> None:
         """Exactly once against at least once: alternating, because a machine drifts."""

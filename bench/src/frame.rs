@@ -13,7 +13,7 @@ const HEADER_BYTES: usize = 10;
 pub struct Template {
     /// Up to and with the server's name.
     head: Vec<u8>,
-    /// `layout_id` 0 and the layout.
+    /// `layout_id` and the layout, one of them empty.
     layout: Vec<u8>,
 }
 
@@ -36,6 +36,16 @@ impl Template {
         Ok(Self { head, layout })
     }
 
+    /// Frames that name their layout; the second is what has to be announced before.
+    pub fn naming(server: &str, layout: Vec<Series>) -> Result<(Self, Layout)> {
+        let named = Layout::of(layout)?;
+        let unnamed = Self::new(server, Vec::new())?;
+        let mut layout = Vec::new();
+        put_long(&mut layout, named.layout_id);
+        layout.push(0);
+        Ok((Self { layout, ..unnamed }, named))
+    }
+
     /// Appends a frame to `out`.
     pub fn frame(&self, out: &mut Vec<u8>, sequence: i64, collected_at: i64, values: &[f64]) {
         out.extend_from_slice(&self.head);
@@ -51,7 +61,7 @@ impl Template {
         out.push(0);
     }
 
-    /// Bytes of the layout.
+    /// Bytes of the layout, or of its id.
     pub fn layout_bytes(&self) -> usize {
         self.layout.len()
     }
@@ -87,6 +97,11 @@ mod tests {
             layout,
             values,
         };
+        assert_eq!(bytes, encode(&frame).unwrap());
+        let (naming, named) = Template::naming("srv-000003", frame.layout.clone()).unwrap();
+        let mut bytes = Vec::new();
+        naming.frame(&mut bytes, 77, 1_795_000_000_123, &frame.values);
+        let frame = MetricFrame { layout_id: named.layout_id, layout: vec![], ..frame };
         assert_eq!(bytes, encode(&frame).unwrap());
         assert!((7_000..7_800).contains(&template.layout_bytes()), "{}", template.layout_bytes());
     }

@@ -15,6 +15,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 use tidewatch_bench::{Result, fleet, frame::Template};
+use tidewatch_schemas::{Layout, encode};
 
 /// How long after a frame was collected it lies in the log, milliseconds.
 const DELAY_MS: i64 = 200;
@@ -24,6 +25,8 @@ const FLUSH: Duration = Duration::from_mins(1);
 enum Shape {
     /// One record for each scrape of a server
     Frames,
+    /// The same, but the layout is announced once and then named
+    Named,
     /// One record for each series of a scrape
     Rows,
 }
@@ -35,6 +38,9 @@ struct Args {
     brokers: String,
     #[arg(long)]
     topic: String,
+    /// Where layouts are announced
+    #[arg(long, required_if_eq("shape", "named"))]
+    layouts: Option<String>,
     #[arg(long, value_enum, default_value = "frames")]
     shape: Shape,
     #[arg(long, default_value_t = 1_000)]
@@ -110,6 +116,7 @@ struct Fill {
     names: Vec<String>,
     /// One for each server, or for each of its series.
     templates: Vec<Vec<Template>>,
+    announcements: Vec<Layout>,
 }
 
 impl Fill {
@@ -122,19 +129,36 @@ impl Fill {
             begin.div_euclid(step) * step
         });
         let names = fleet::server_names(args.servers, args.partitions);
+        let mut announcements = Vec::new();
         let template = |name: &String| -> Result<Vec<Template>> {
             let layout = fleet::layout(name, args.series);
             match args.shape {
                 Shape::Frames => Ok(vec![Template::new(name, layout)?]),
+                Shape::Named => {
+                    let (template, announcement) = Template::naming(name, layout)?;
+                    announcements.push(announcement);
+                    Ok(vec![template])
+                }
                 Shape::Rows => layout.into_iter().map(|series| Template::new(name, vec![series])).collect(),
             }
         };
         let templates = names.iter().map(template).collect::<Result<_>>()?;
-        Ok(Self { start, names, templates })
+        Ok(Self { start, names, templates, announcements })
+    }
+
+    /// Acknowledged before the first frame.
+    fn announce(&self, args: &Args, producer: &BaseProducer) -> Result<()> {
+        let Some(topic) = &args.layouts else { return Ok(()) };
+        for layout in &self.announcements {
+            let (key, payload) = (layout.layout_id.to_string(), encode(layout)?);
+            send(producer, BaseRecord::to(topic).partition(0).key(&key).payload(&payload))?;
+        }
+        Ok(producer.flush(FLUSH)?)
     }
 
     /// Sends it all; what to print.
     fn run(&self, args: &Args, producer: &BaseProducer) -> Result<String> {
+        self.announce(args, producer)?;
         let begun = Instant::now();
         let end = self.start + i64::from(args.seconds) * 1_000;
         let mut tiers = [Reference::new(end, 10_000), Reference::new(end, 60_000)];
