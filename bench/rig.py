@@ -47,6 +47,10 @@ class Load:
         return f"{self.prefix}metrics.raw"
 
     @property
+    def layouts(self) -> str:
+        return f"{self.prefix}metrics.layouts"
+
+    @property
     def values_per_record(self) -> int:
         return 1 if self.shape == "rows" else self.series
 
@@ -102,7 +106,7 @@ class Rig:
     def reset_ours(self, load: Load) -> None:
         """As if the stream processor had never run: its input stays, its output and its place in it go."""
         wait_until(lambda: self.forget_group(f"{load.prefix}stream-processor"), 60, "a group without members", 0.5)
-        self.delete([topic for topic in self.topics(load.prefix) if topic != load.topic])
+        self.delete([topic for topic in self.topics(load.prefix) if topic not in (load.topic, load.layouts)])
         self.create_ours(load.prefix)
 
     def forget_group(self, group: str) -> bool:
@@ -150,7 +154,7 @@ class Rig:
         return [
             "--brokers", self.kafka, "--topic", load.topic, "--shape", load.shape, "--servers", str(load.servers),
             "--series", str(load.series), "--seconds", str(load.seconds), "--interval", str(load.interval),
-            "--partitions", str(PARTITIONS), "--layouts", f"{load.prefix}metrics.layouts",
+            "--partitions", str(PARTITIONS), "--layouts", load.layouts,
         ]
 
     def check(self, load: Load, prefix: str, form: str) -> str | None:
