@@ -109,6 +109,16 @@ impl Host {
         self.sheet.server()
     }
 
+    /// What the last scrape brought.
+    pub fn frame(&self) -> &MetricFrame {
+        self.sheet.frame()
+    }
+
+    /// Whether it brought other series than the one before.
+    pub fn layout_changed(&self) -> bool {
+        self.sheet.changed()
+    }
+
     /// One scrape; the frame is good until the next.
     pub fn scrape(&mut self, now: i64) -> &MetricFrame {
         let started = Instant::now();
