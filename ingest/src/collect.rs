@@ -12,7 +12,7 @@ use std::{
 
 use tidewatch_schemas::MetricFrame;
 
-use crate::{backlog::Backlog, config::Config, metrics::Metrics, publish::Encoded};
+use crate::{announce::Layouts, backlog::Backlog, config::Config, metrics::Metrics};
 
 mod address;
 mod cpu;
@@ -43,7 +43,12 @@ pub struct Running {
 }
 
 /// Starts the collector's thread.
-pub(crate) fn start(config: &Config, backlog: Arc<Backlog>, metrics: Metrics) -> io::Result<Running> {
+pub(crate) fn start(
+    config: &Config,
+    layouts: Arc<Layouts>,
+    backlog: Arc<Backlog>,
+    metrics: Metrics,
+) -> io::Result<Running> {
     let (stop, stopped) = mpsc::channel();
     let mut host = Host::new(config, metrics);
     let interval = config.collect_interval;
@@ -56,7 +61,8 @@ pub(crate) fn start(config: &Config, backlog: Arc<Backlog>, metrics: Metrics) ->
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
-            match Encoded::of(host.scrape(now_ms())) {
+            host.scrape(now_ms());
+            match layouts.encode(host.frame(), host.layout_changed()) {
                 Ok(frame) => backlog.push(frame),
                 Err(error) => tracing::error!(error, "encode frame of this host"),
             }
@@ -107,6 +113,16 @@ impl Host {
 
     pub fn server(&self) -> &str {
         self.sheet.server()
+    }
+
+    /// What the last scrape brought.
+    pub fn frame(&self) -> &MetricFrame {
+        self.sheet.frame()
+    }
+
+    /// Whether it brought other series than the one before.
+    pub fn layout_changed(&self) -> bool {
+        self.sheet.changed()
     }
 
     /// One scrape; the frame is good until the next.

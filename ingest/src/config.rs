@@ -38,6 +38,9 @@ pub struct Config {
     #[arg(long, env = "TIDEWATCH_INGEST_COLLECT_INTERVAL", default_value = "10s", value_name = "TIME",
           value_parser = interval)]
     pub collect_interval: Duration,
+    /// Whether what is collected here names its layout, once Kafka has it, rather than carry it in each frame
+    #[arg(long, env = "TIDEWATCH_INGEST_COLLECT_LAYOUT_IDS", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub collect_layout_ids: bool,
     /// The server's name on what is collected here [default: the host's name]
     #[arg(long, env = "TIDEWATCH_INGEST_SERVER_NAME", value_name = "NAME", value_parser = server_name)]
     pub server_name: Option<ServerName>,
@@ -100,7 +103,7 @@ mod tests {
     #[test]
     fn defaults_are_good() {
         let config = parse(&[]).unwrap();
-        assert!(config.collect);
+        assert!(config.collect && config.collect_layout_ids);
         assert_eq!(config.collect_interval, Duration::from_secs(10));
         assert_eq!(config.ingest_body_bytes, 4_194_304);
     }
@@ -118,5 +121,6 @@ mod tests {
             assert!(message.contains(part), "{flag}={value}: {message}");
         }
         assert!(!parse(&[("collect", "false")]).unwrap().collect);
+        assert!(!parse(&[("collect-layout-ids", "false")]).unwrap().collect_layout_ids);
     }
 }

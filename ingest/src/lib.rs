@@ -1,12 +1,14 @@
 //! The data collector: pulls this host's metrics, receives anybody's over HTTP, publishes both as frames.
 //!
 //! ```text
-//! /proc, /sys -> collect -> backlog ---+
-//!                                      +-> publish -> metrics.raw (acks=all)
-//! POST /api/v1/ingest -> receive -> normalize -+
+//! /proc, /sys -> collect -> announce -> backlog ---+
+//!                              |                   +-> publish -> metrics.raw, metrics.layouts (acks=all)
+//!                              +- layout ----------+
+//! POST /api/v1/ingest -> receive -> normalize -----+
 //! ```
 //! Promise: an HTTP 2xx means that Kafka has it; what is collected while Kafka is away is kept, bounded, and sent later.
 
+pub mod announce;
 mod backlog;
 pub mod collect;
 pub mod config;
@@ -42,8 +44,10 @@ pub async fn run_on(
     let metrics = metrics::Metrics::new(&deps.metrics);
     let publisher = publish::Publisher::new(&config, &deps, metrics.clone())?;
     let backlog = Arc::new(backlog::Backlog::new(&config, metrics.clone()));
+    let layouts = Arc::new(announce::Layouts::new(&config, metrics.clone()));
     let collector = if config.collect {
-        Some(collect::start(&config, Arc::clone(&backlog), metrics.clone()).map_err(Error::Collector)?)
+        let (layouts, backlog) = (Arc::clone(&layouts), Arc::clone(&backlog));
+        Some(collect::start(&config, layouts, backlog, metrics.clone()).map_err(Error::Collector)?)
     } else {
         None
     };
@@ -52,11 +56,12 @@ pub async fn run_on(
     }
     let watch = publish::watch(publisher.clone(), deps.health.component("ingest"), shutdown.clone());
     let forward = backlog::forward(Arc::clone(&backlog), publisher.clone(), shutdown.clone());
+    let announce = announce::announce(layouts, publisher.clone(), shutdown.clone());
     let receive = receive::serve(listener, receive::router(&config, publisher, metrics), shutdown.clone());
     let stop = async {
         shutdown.wait().await;
         drop(collector);
     };
-    tokio::join!(watch, forward, receive, stop);
+    tokio::join!(watch, forward, announce, receive, stop);
     Ok(())
 }

@@ -16,6 +16,9 @@ const QUEUE_BYTES: &str = "tidewatch_ingest_queue_bytes";
 const COLLECT_SECONDS: &str = "tidewatch_ingest_collect_seconds";
 const COLLECT_ERRORS: &str = "tidewatch_ingest_collect_errors_total";
 const COLLECT_SERIES: &str = "tidewatch_ingest_collect_series";
+const ANNOUNCED_LAYOUTS: &str = "tidewatch_ingest_announced_layouts_total";
+const ANNOUNCE_FAILURES: &str = "tidewatch_ingest_announce_failures_total";
+const LAYOUT_NAMED: &str = "tidewatch_ingest_layout_named";
 const BACKLOG_FRAMES: &str = "tidewatch_ingest_backlog_frames";
 const BACKLOG_BYTES: &str = "tidewatch_ingest_backlog_bytes";
 const BACKLOG_LAG: &str = "tidewatch_ingest_backlog_lag_milliseconds";
@@ -50,6 +53,9 @@ pub struct Metrics {
     collect_seconds: Histogram,
     collect_errors: IntCounterVec,
     collect_series: IntGauge,
+    announced_layouts: IntCounter,
+    announce_failures: IntCounter,
+    layout_named: IntGauge,
     backlog_frames: IntGauge,
     backlog_bytes: IntGauge,
     backlog_lag: IntGauge,
@@ -72,6 +78,14 @@ impl Metrics {
             collect_seconds: registry.seconds(COLLECT_SECONDS, "Duration of one scrape of this host"),
             collect_errors: registry.counters(COLLECT_ERRORS, "Parts of a scrape that failed", &["part"]),
             collect_series: registry.gauge(COLLECT_SERIES, "Series of the last scrape of this host"),
+            announced_layouts: registry
+                .counter(ANNOUNCED_LAYOUTS, "Announcements of this host's layout that Kafka acknowledged"),
+            announce_failures: registry
+                .counter(ANNOUNCE_FAILURES, "Announcements of a layout that failed or were not made"),
+            layout_named: registry.gauge(
+                LAYOUT_NAMED,
+                "Whether the last collected frame named its layout (1) or carried it (0)",
+            ),
             backlog_frames: registry
                 .gauge(BACKLOG_FRAMES, "Collected frames that Kafka has not acknowledged"),
             backlog_bytes: registry.gauge(BACKLOG_BYTES, "Bytes of those frames"),
@@ -115,6 +129,18 @@ impl Metrics {
 
     pub(crate) fn record_collect_error(&self, part: &str) {
         self.collect_errors.with_label_values(&[part]).inc();
+    }
+
+    pub(crate) fn record_announced(&self) {
+        self.announced_layouts.inc();
+    }
+
+    pub(crate) fn record_announce_failure(&self) {
+        self.announce_failures.inc();
+    }
+
+    pub(crate) fn record_layout(&self, named: bool) {
+        self.layout_named.set(i64::from(named));
     }
 
     pub(crate) fn record_backlog(&self, frames: usize, bytes: usize, lag: i64) {

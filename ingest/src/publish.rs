@@ -1,12 +1,12 @@
-//! Third stage: frames in, an acknowledgement of all in-sync replicas out, or why there is none.
+//! Third stage: frames or a layout in, an acknowledgement of all in-sync replicas out, or why there is none.
 //!
-//! Invariant: `Ok` means that Kafka has every frame of the call (`acks=all`); anything else means that nothing may be
+//! Invariant: `Ok` means that Kafka has every record of the call (`acks=all`); anything else means that nothing may be
 //! assumed. No call takes much longer than the acknowledgement timeout; while the breaker is open none is made.
 
 use std::{
     future::Future,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rdkafka::{
@@ -15,9 +15,11 @@ use rdkafka::{
 };
 use tidewatch_schemas::{MetricFrame, encode};
 use tidewatch_service_kit::{Breaker, BreakerError, Deps, Shutdown, breaker, health::Component, retry};
+use tokio::time::Instant;
 
 use crate::{
     Error,
+    announce::Announcement,
     config::Config,
     metrics::{Metrics, Origin},
 };
@@ -44,6 +46,21 @@ impl Encoded {
             collected_at: frame.collected_at,
         })
     }
+
+    /// The same frame with the id of its layout in the layout's place.
+    pub fn naming(frame: &MetricFrame, layout_id: i64) -> Result<Self, String> {
+        let (server, values) = (frame.server.clone(), frame.values.clone());
+        Self::of(&MetricFrame { server, layout_id, layout: Vec::new(), values, ..*frame })
+    }
+}
+
+/// What the producer is told of a frame or a layout.
+struct Record<'a> {
+    topic: &'a str,
+    /// Otherwise the key decides.
+    partition: Option<i32>,
+    key: &'a str,
+    bytes: &'a [u8],
 }
 
 /// Why frames are not acknowledged. All of them heal by waiting.
@@ -71,7 +88,13 @@ pub trait Publish: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), PublishError>> + Send;
 }
 
-/// The producer of `metrics.raw`. Clones share it.
+/// What a layout needs of Kafka before frames may name it.
+pub trait Announce: Send + Sync + 'static {
+    /// Waits until the layout is acknowledged.
+    fn announce(&self, layout: &Announcement) -> impl Future<Output = Result<(), PublishError>> + Send;
+}
+
+/// The producer of `metrics.raw` and `metrics.layouts`. Clones share it.
 #[derive(Clone)]
 pub struct Publisher(Arc<Inner>);
 
@@ -80,6 +103,7 @@ struct Inner {
     /// Replaced when librdkafka declares it dead.
     producer: Mutex<producer::Producer>,
     topic: String,
+    layouts: String,
     breaker: Breaker,
     ack_timeout: Duration,
     metrics: Metrics,
@@ -104,6 +128,7 @@ impl Publisher {
             settings,
             producer: Mutex::new(producer),
             topic: config.kafka.topics().raw(),
+            layouts: config.kafka.topics().layouts(),
             // the longest pause is short: a sender that was told 503 comes back after two seconds
             breaker: Breaker::new(&gauges, "ingest", "kafka", 2, Duration::from_secs(2)),
             ack_timeout: config.ingest_ack_timeout,
@@ -116,38 +141,54 @@ impl Publisher {
     }
 
     async fn send(&self, frames: &[Encoded]) -> Result<(), PublishError> {
-        let producer = self.producer();
-        let deadline = tokio::time::Instant::now() + self.0.ack_timeout;
-        let mut waiting: Vec<Acknowledged> = Vec::with_capacity(frames.len());
+        let (producer, deadline) = (self.producer(), Instant::now() + self.0.ack_timeout);
+        let mut waiting = Vec::with_capacity(frames.len());
         for frame in frames {
-            loop {
-                match producer.send(&self.0.topic, frame) {
-                    Ok(acknowledged) => waiting.push(acknowledged),
-                    Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => {
-                        if tokio::time::Instant::now() >= deadline {
-                            return Err(PublishError::Full);
-                        }
-                        tokio::time::sleep(Duration::from_millis(10)).await;
-                        continue;
+            let record =
+                Record { topic: &self.0.topic, partition: None, key: &frame.server, bytes: &frame.bytes };
+            waiting.push(self.hand_over(&producer, &record, deadline).await?);
+        }
+        self.acknowledged(&producer, waiting, deadline).await
+    }
+
+    /// Waits only for room in the producer's queue.
+    async fn hand_over(
+        &self,
+        producer: &producer::Producer,
+        record: &Record<'_>,
+        deadline: Instant,
+    ) -> Result<Acknowledged, PublishError> {
+        loop {
+            match producer.send(record) {
+                Ok(acknowledged) => return Ok(acknowledged),
+                Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => {
+                    if Instant::now() >= deadline {
+                        return Err(PublishError::Full);
                     }
-                    Err(error) => return Err(self.refused(&producer, &error)),
+                    tokio::time::sleep(Duration::from_millis(10)).await;
                 }
-                break;
+                Err(error) => return Err(self.refused(producer, &error)),
             }
         }
-        let acknowledged = async {
+    }
+
+    async fn acknowledged(
+        &self,
+        producer: &producer::Producer,
+        waiting: Vec<Acknowledged>,
+        deadline: Instant,
+    ) -> Result<(), PublishError> {
+        let all = async {
             for acknowledged in waiting {
                 match acknowledged.await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => return Err(self.refused(&producer, &error)),
+                    Ok(Err(error)) => return Err(self.refused(producer, &error)),
                     Err(_) => return Err(PublishError::Refused("the producer was closed".to_owned())),
                 }
             }
             Ok(())
         };
-        tokio::time::timeout_at(deadline, acknowledged)
-            .await
-            .unwrap_or(Err(PublishError::Timeout(self.0.ack_timeout)))
+        tokio::time::timeout_at(deadline, all).await.unwrap_or(Err(PublishError::Timeout(self.0.ack_timeout)))
     }
 
     /// A producer that is dead for good is replaced: nobody should have to restart us.
@@ -187,6 +228,22 @@ impl Publish for Publisher {
                 })
             }
         }
+    }
+}
+
+impl Announce for Publisher {
+    async fn announce(&self, layout: &Announcement) -> Result<(), PublishError> {
+        // asked and never told: frames find out whether Kafka is back, and a topic of layouts that is missing or refuses
+        // must not shut the door to them
+        if self.0.breaker.is_open() {
+            return Err(PublishError::Open);
+        }
+        let (producer, deadline) = (self.producer(), Instant::now() + self.0.ack_timeout);
+        let key = layout.layout_id.to_string();
+        // whoever looks for an id reads this one partition
+        let record = Record { topic: &self.0.layouts, partition: Some(0), key: &key, bytes: &layout.bytes };
+        let waiting = self.hand_over(&producer, &record, deadline).await?;
+        self.acknowledged(&producer, vec![waiting], deadline).await
     }
 }
 

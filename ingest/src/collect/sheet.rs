@@ -14,6 +14,8 @@ pub(super) struct Sheet {
     bytes: usize,
     /// Series that found no room.
     refused: usize,
+    /// The layout is another one than that of the scrape before.
+    changed: bool,
     limits: Limits,
 }
 
@@ -30,7 +32,7 @@ impl Sheet {
             layout: Vec::new(),
             values: Vec::new(),
         };
-        Self { frame, at: 0, bytes: 0, refused: 0, limits: Limits::default() }
+        Self { frame, at: 0, bytes: 0, refused: 0, changed: false, limits: Limits::default() }
     }
 
     pub(super) fn server(&self) -> &str {
@@ -41,6 +43,11 @@ impl Sheet {
         &self.frame
     }
 
+    /// Whether the scrape that ended brought other series than the one before, or another order of them.
+    pub(super) fn changed(&self) -> bool {
+        self.changed
+    }
+
     /// Starts a scrape.
     pub(super) fn begin(&mut self, collected_at: i64) {
         self.frame.collected_at = collected_at;
@@ -49,10 +56,12 @@ impl Sheet {
         self.at = 0;
         self.bytes = frame_size::head(&self.frame.server);
         self.refused = 0;
+        self.changed = false;
     }
 
     /// Ends it; how many series found no room.
     pub(super) fn end(&mut self) -> usize {
+        self.changed |= self.frame.layout.len() > self.at;
         self.frame.layout.truncate(self.at);
         self.refused
     }
@@ -87,6 +96,7 @@ impl Sheet {
             }
             self.frame.layout.truncate(self.at);
             self.frame.layout.push(series);
+            self.changed = true;
         }
         self.frame.values.push(value);
         self.bytes += size;
@@ -121,6 +131,29 @@ mod tests {
         assert_eq!(fill(&mut sheet, &["lo"]), ["lo", ""]);
         assert_eq!(fill(&mut sheet, &["eth0", "lo", "veth1"]), ["eth0", "lo", "veth1", ""]);
         assert_eq!(sheet.frame().sequence, 14);
+    }
+
+    #[test]
+    fn it_tells_whether_the_layout_is_another_one() {
+        let mut sheet = Sheet::new("a".into(), 0);
+        for (devices, changed) in [
+            (&["eth0", "lo"][..], true),
+            (&["eth0", "lo"], false),
+            // what cannot be a series never was one
+            (&["eth0", "new\nline", "lo"], false),
+            (&["lo", "eth0"], true),
+            (&["lo"], true),
+            (&["lo"], false),
+            (&["lo", "veth1"], true),
+            (&["lo", "veth1"], false),
+        ] {
+            fill(&mut sheet, devices);
+            assert_eq!(sheet.changed(), changed, "{devices:?}");
+        }
+        sheet.begin(1);
+        assert_eq!((sheet.end(), sheet.changed()), (0, true), "nothing but a shorter layout");
+        sheet.begin(1);
+        assert_eq!((sheet.end(), sheet.changed()), (0, false));
     }
 
     #[test]

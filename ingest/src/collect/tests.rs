@@ -6,6 +6,7 @@ use tidewatch_schemas::SeriesKind;
 use tidewatch_service_kit::config::assemble;
 
 use super::*;
+use crate::publish::Encoded;
 
 const FILES: [(&str, &str); 16] = [
     (

@@ -20,9 +20,9 @@ use tidewatch_schemas::headers;
 use tidewatch_service_kit::kafka;
 use tokio::sync::oneshot;
 
-use super::Encoded;
+use super::Record;
 
-/// Resolves when Kafka has the frame, or has refused it.
+/// Resolves when Kafka has the record, or has refused it.
 pub(super) type Acknowledged = oneshot::Receiver<Result<(), KafkaError>>;
 
 /// How long one poll takes when nothing happens; also how long the thread outlives the producer.
@@ -68,15 +68,16 @@ impl Producer {
         Ok(Self(producer))
     }
 
-    /// Hands the frame over without waiting.
-    pub(super) fn send(&self, topic: &str, frame: &Encoded) -> Result<Acknowledged, KafkaError> {
+    /// Hands the record over without waiting.
+    pub(super) fn send(&self, record: &Record<'_>) -> Result<Acknowledged, KafkaError> {
         let (told, acknowledged) = oneshot::channel();
         let content = Header { key: headers::CONTENT_TYPE, value: Some(headers::CONTENT_TYPE_AVRO) };
-        let record = BaseRecord::with_opaque_to(topic, Box::new(told))
-            .key(&frame.server)
-            .payload(&frame.bytes)
+        let mut sent = BaseRecord::with_opaque_to(record.topic, Box::new(told))
+            .key(record.key)
+            .payload(record.bytes)
             .headers(OwnedHeaders::new_with_capacity(1).insert(content));
-        self.0.send(record).map(|()| acknowledged).map_err(|(error, _)| error)
+        sent.partition = record.partition;
+        self.0.send(sent).map(|()| acknowledged).map_err(|(error, _)| error)
     }
 
     /// Whether the client is dead for good.
