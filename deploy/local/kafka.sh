@@ -13,7 +13,18 @@ hash=$(sha256sum "$pom")
 libs=$TIDEWATCH_TOOLS/kafka-$version-${hash:0:12}
 data=$TIDEWATCH_STATE/kafka
 
+# A broker does not read what a later one has formatted, and says so in words of its own.
+refuse_newer_data() {
+    [[ -f $data/data/meta.properties ]] || return 0
+    local wrote
+    # The first versions of this script left no note; theirs was 4.3.0.
+    wrote=$(cat "$data/version" 2>/dev/null || echo 4.3.0)
+    [[ $(printf '%s\n' "$wrote" "$version" | sort -V | tail -n 1) == "$version" ]] ||
+        die "the data in $data was written by Kafka $wrote, and $version can't read it: make clean-data forgets it"
+}
+
 fetch() {
+    refuse_newer_data
     [[ -d $libs ]] && return
     local work=$libs.part
     mkdir -p "$TIDEWATCH_TOOLS"
@@ -90,7 +101,9 @@ broker() {
         "${command[@]}" -XX:TieredStopAtLevel=1 -Xmx128m kafka.tools.StorageTool format --config "$data/server.properties" \
             --cluster-id "$(head -c 16 /dev/urandom | base64 | tr '+/' '__' | tr -d '=')"
         rotate "$logs/kafka.log"
+        echo "$version" >"$data/version"
     fi
+    refuse_newer_data
     # Kafka's log survives SIGKILL; a graceful end could outlast the supervisor's successor.
     become KILL "${command[@]}" -Xms256m -Xmx512m -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:+ExitOnOutOfMemoryError \
         kafka.Kafka "$data/server.properties"

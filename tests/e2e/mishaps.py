@@ -150,7 +150,7 @@ def double_in_commit(run, who, rng):
 
 
 def kill_broker(run, who, rng):
-    """By SIGKILL: a lone Kafka 4.3.0 that is asked to end loses commit markers (KAFKA-20734), and a transaction counts twice."""
+    """By SIGKILL, and started again."""
     run.cluster.restart()
 
 
