@@ -6,24 +6,24 @@
 
 use crate::aggregate::{Cell, growth};
 
-const LANES: usize = 8;
-type Lanes = [f64; LANES];
+pub(crate) const LANES: usize = 8;
+pub(crate) type Lanes = [f64; LANES];
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Block {
-    shift: Lanes,
-    sum: Lanes,
-    squares: Lanes,
-    min: Lanes,
-    max: Lanes,
-    last: Lanes,
+pub(crate) struct Block {
+    pub(crate) shift: Lanes,
+    pub(crate) sum: Lanes,
+    pub(crate) squares: Lanes,
+    pub(crate) min: Lanes,
+    pub(crate) max: Lanes,
+    pub(crate) last: Lanes,
 }
 
 /// Only where a series is a counter.
 #[derive(Debug, Clone, Copy, Default)]
-struct Growth {
-    increase: Lanes,
-    resets: [i32; LANES],
+pub(crate) struct Growth {
+    pub(crate) increase: Lanes,
+    pub(crate) resets: [i32; LANES],
 }
 
 /// How many samples a slot has, and the times of the first and the last one after the window's start.
@@ -103,6 +103,15 @@ impl Columns {
         match &self.stamps {
             Stamps::All(stamp) => *stamp,
             Stamps::Each(each) => each[slot],
+        }
+    }
+
+    /// The blocks, and what their slots have in common; `None` where a slot has other samples than the next one, or got them
+    /// out of order. The lanes behind the last slot mean nothing.
+    pub(crate) fn uniform(&self) -> Option<(Stamp, &[Block], &[Growth])> {
+        match &self.stamps {
+            Stamps::All(stamp) if self.firsts.is_none() => Some((*stamp, &self.blocks, &self.growths)),
+            _ => None,
         }
     }
 

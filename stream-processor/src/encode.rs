@@ -10,7 +10,7 @@ use tidewatch_schemas::{AggregateFrame, AggregateKind, Origin, codec};
 
 use crate::{
     aggregate::Cell,
-    columns::Columns,
+    columns::{self, Columns, LANES},
     layout::{Layout, write_long, write_text},
 };
 
@@ -83,18 +83,9 @@ impl Output {
         write_long(out, filled as i64);
         rows.write_layout(out, filled);
         out.push(0);
-        let cells: Vec<(bool, Cell)> = rows.cells().collect();
-        longs(out, &cells, |_, cell| i64::from(cell.count));
-        doubles(out, &cells, |_, cell| cell.total());
-        doubles(out, &cells, |_, cell| cell.min);
-        doubles(out, &cells, |_, cell| cell.max);
-        doubles(out, &cells, |_, cell| cell.first);
-        doubles(out, &cells, |_, cell| cell.last);
-        longs(out, &cells, |_, cell| i64::from(cell.first_at));
-        longs(out, &cells, |_, cell| i64::from(cell.last_at));
-        doubles(out, &cells, |_, cell| cell.m2());
-        doubles(out, &cells, |counter, cell| if counter { cell.increase } else { 0.0 });
-        longs(out, &cells, |counter, cell| if counter { i64::from(cell.resets) } else { 0 });
+        if !write_uniform(out, rows) {
+            write_cells(out, rows);
+        }
         self.records.push(Emitted {
             window_ms: identity.window_ms,
             kind: identity.kind,
@@ -103,6 +94,100 @@ impl Output {
             payload: begin..out.len(),
         });
     }
+}
+
+/// The statistics, cell by cell.
+fn write_cells(out: &mut Vec<u8>, rows: &Rows<'_>) {
+    let cells: Vec<(bool, Cell)> = rows.cells().collect();
+    longs(out, &cells, |_, cell| i64::from(cell.count));
+    doubles(out, &cells, |_, cell| cell.total());
+    doubles(out, &cells, |_, cell| cell.min);
+    doubles(out, &cells, |_, cell| cell.max);
+    doubles(out, &cells, |_, cell| cell.first);
+    doubles(out, &cells, |_, cell| cell.last);
+    longs(out, &cells, |_, cell| i64::from(cell.first_at));
+    longs(out, &cells, |_, cell| i64::from(cell.last_at));
+    doubles(out, &cells, |_, cell| cell.m2());
+    doubles(out, &cells, |counter, cell| if counter { cell.increase } else { 0.0 });
+    longs(out, &cells, |counter, cell| if counter { i64::from(cell.resets) } else { 0 });
+}
+
+/// The same bytes block by block, which is how most windows are: one layout, and every series in each frame. `false` = they are not.
+fn write_uniform(out: &mut Vec<u8>, rows: &Rows<'_>) -> bool {
+    let (Some((stamp, blocks, growths)), None, [Block { layout, picks: None, .. }]) =
+        (rows.columns.uniform(), rows.slots, rows.series.blocks.as_slice())
+    else {
+        return false;
+    };
+    let n = rows.columns.len();
+    if n != layout.len() {
+        return false;
+    }
+    let count = f64::from(stamp.count);
+    same(out, n, i64::from(stamp.count));
+    lanes(out, n, blocks, |block, i| block.shift[i] * count + block.sum[i]);
+    lanes(out, n, blocks, |block, i| block.min[i]);
+    lanes(out, n, blocks, |block, i| block.max[i]);
+    lanes(out, n, blocks, |block, i| block.shift[i]);
+    lanes(out, n, blocks, |block, i| block.last[i]);
+    same(out, n, i64::from(stamp.first_at));
+    same(out, n, i64::from(stamp.last_at));
+    lanes(out, n, blocks, |block, i| (block.squares[i] - block.sum[i] * block.sum[i] / count).max(0.0));
+    if !layout.has_counters() {
+        write_long(out, n as i64);
+        out.resize(out.len() + n * 8, 0);
+        out.push(0);
+        same(out, n, 0);
+        return true;
+    }
+    let counters = |index: usize| layout.is_counter(index as u32);
+    write_long(out, n as i64);
+    for index in 0..n {
+        let grown = if counters(index) { growths[index / LANES].increase[index % LANES] } else { 0.0 };
+        out.extend_from_slice(&grown.to_le_bytes());
+    }
+    out.push(0);
+    write_long(out, n as i64);
+    for index in 0..n {
+        let resets = if counters(index) { growths[index / LANES].resets[index % LANES] } else { 0 };
+        write_long(out, i64::from(resets));
+    }
+    out.push(0);
+    true
+}
+
+/// A column of doubles.
+#[inline]
+fn lanes(
+    out: &mut Vec<u8>,
+    n: usize,
+    blocks: &[columns::Block],
+    value: impl Fn(&columns::Block, usize) -> f64,
+) {
+    write_long(out, n as i64);
+    let begin = out.len();
+    for block in blocks {
+        let bytes: [[u8; 8]; LANES] = std::array::from_fn(|lane| value(block, lane).to_le_bytes());
+        out.extend_from_slice(bytes.as_flattened());
+    }
+    out.truncate(begin + n * 8);
+    out.push(0);
+}
+
+/// A column of one number.
+fn same(out: &mut Vec<u8>, n: usize, value: i64) {
+    write_long(out, n as i64);
+    let begin = out.len();
+    write_long(out, value);
+    let length = out.len() - begin;
+    if length == 1 {
+        out.resize(begin + n, out[begin]);
+    } else {
+        for _ in 1..n {
+            out.extend_from_within(begin..begin + length);
+        }
+    }
+    out.push(0);
 }
 
 /// Columns, and the series that each is of.
@@ -231,5 +316,45 @@ impl Output {
     pub(crate) fn split_deltas(self) -> (Self, Self) {
         let (deltas, finals) = self.records.into_iter().partition(|r| r.kind == AggregateKind::Delta);
         (Self { bytes: self.bytes.clone(), records: finals }, Self { bytes: self.bytes, records: deltas })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tidewatch_schemas::{Limits, Series};
+
+    use super::*;
+
+    #[test]
+    fn block_by_block_is_cell_by_cell() {
+        for (n, counters) in [(1, false), (7, true), (8, true), (9, false), (100, true)] {
+            let series: Vec<Series> = (0..n)
+                .map(|i| {
+                    if counters && i % 3 == 0 {
+                        Series::counter(format!("m{i}"), "")
+                    } else {
+                        Series::gauge(format!("m{i}"), "")
+                    }
+                })
+                .collect();
+            let mut list = SeriesList::default();
+            list.append(&Arc::new(Layout::new(&series, &Limits::default())), None);
+            let mut columns = Columns::default();
+            columns.grow(n, list.has_counters());
+            for (at, value) in [(0, 3.5), (1_000, -2.25), (70_000, 1e9), (70_000, 0.1)] {
+                let values: Vec<f64> = (0..n).map(|i| value * (1.0 + i as f64)).collect();
+                columns.add_run(0, at, &values);
+            }
+            let rows = Rows { columns: &columns, series: &list, slots: None };
+            let (mut blocks, mut cells) = (Vec::new(), Vec::new());
+            assert!(write_uniform(&mut blocks, &rows), "{n}");
+            write_cells(&mut cells, &rows);
+            assert_eq!(blocks, cells, "{n}");
+            columns.add(0, 80_000, 1.0);
+            let rows = Rows { columns: &columns, series: &list, slots: None };
+            assert!(!write_uniform(&mut blocks, &rows), "{n}");
+        }
     }
 }

@@ -57,7 +57,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    fn new(series: &[Series], limits: &Limits) -> Self {
+    pub(crate) fn new(series: &[Series], limits: &Limits) -> Self {
         let mut bytes = Vec::with_capacity(series.len() * 64);
         let mut ends = Vec::with_capacity(series.len());
         let mut counters = vec![0; series.len().div_ceil(64)];

@@ -1,10 +1,12 @@
 //! A partition that goes wholly silent still has to close its windows: its owner writes a tick, an empty record, once a
 //! second while windows are open there. The tick stands in the log, so a replay sees the same clock.
 
+use std::time::Duration;
+
 use rdkafka::{
     error::KafkaError,
     message::{Header, OwnedHeaders},
-    producer::{BaseRecord, Producer, ThreadedProducer},
+    producer::{BaseProducer, BaseRecord, Producer},
 };
 use tidewatch_schemas::headers;
 use tidewatch_service_kit::kafka::{Context, KafkaConfig};
@@ -12,7 +14,7 @@ use tidewatch_service_kit::kafka::{Context, KafkaConfig};
 /// Writes ticks outside of any transaction: they are input, not output. A lost tick is no loss: the next one comes
 /// within a second.
 pub(crate) struct Ticker {
-    producer: ThreadedProducer<Context>,
+    producer: BaseProducer<Context>,
     topic: String,
 }
 
@@ -28,6 +30,11 @@ impl Ticker {
         let record =
             BaseRecord::<(), [u8]>::to(&self.topic).partition(partition).payload(&[]).headers(tick_headers());
         self.producer.send(record).is_ok()
+    }
+
+    /// Takes note of what became of those that were sent; a thread that waits for it would cost more than the ticks.
+    pub(crate) fn serve(&self) {
+        self.producer.poll(Duration::ZERO);
     }
 
     /// Ticks under way.
