@@ -124,9 +124,10 @@ impl Topics {
         let mut all = vec![
             // long enough to replay from and to ride out a weekend without PostgreSQL downstream
             TopicSpec { log_append_time: true, ..topic(self.raw(), kept(3)) },
-            // announced anew every day as long as they are used: longer than the frames that name them
+            // announced anew every day as long as they are used: kept longer than the frames that name them, by the broker's clock
             TopicSpec {
                 partitions: 1,
+                log_append_time: true,
                 ..topic(self.layouts(), Cleanup::CompactAndDeleteAfterHours(7 * DAY))
             },
             TopicSpec { partitions: 1, ..topic(self.filters(), Cleanup::Compact) },
@@ -174,10 +175,10 @@ mod tests {
     }
 
     #[test]
-    fn only_the_raw_topic_is_stamped_by_the_broker() {
+    fn what_collectors_write_is_stamped_by_the_broker() {
         let topics = Topics::new("x.");
         let stamped: Vec<_> =
             topics.all(1).into_iter().filter(|t| t.log_append_time).map(|t| t.name).collect();
-        assert_eq!(stamped, ["x.metrics.raw"]);
+        assert_eq!(stamped, ["x.metrics.raw", "x.metrics.layouts"]);
     }
 }
