@@ -177,6 +177,11 @@ impl Server {
         new
     }
 
+    #[inline]
+    pub(super) fn has_span(&self, end: i64) -> bool {
+        self.spans.iter().rev().any(|span| span.end == end)
+    }
+
     /// Which span holds `end`, made if it is not there.
     pub(super) fn span(&mut self, end: i64, windows: usize) -> usize {
         match self.spans.iter().rposition(|span| span.end <= end) {

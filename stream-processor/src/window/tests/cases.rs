@@ -79,6 +79,41 @@ fn bad_series_are_refused_and_the_good_rest_counts() {
 }
 
 #[test]
+fn invented_servers_are_refused_beyond_the_cap_and_nothing_is_remembered_of_them() {
+    let settings = WindowSettings { max_servers: 3, ..WindowSettings::default() };
+    let mut windows = PartitionWindows::begin(0, 0, settings.into());
+    let mut take = |server: usize, collected_at| {
+        let frame = MetricFrame {
+            server: format!("s{server}"),
+            sequence: 0,
+            collected_at,
+            layout_id: 0,
+            layout: vec![Series::gauge("m", "")],
+            values: vec![1.0],
+        };
+        let bytes = encode(&frame).unwrap();
+        let input = Input::Frame(read::head(&bytes[10..]).unwrap());
+        let verdict = windows.step(Record { offset: windows.position(), append_time: START, input });
+        let refused = match verdict {
+            Verdict::Refused(refusal) => Some(refusal.reason),
+            _ => None,
+        };
+        (refused, windows.size().1)
+    };
+    let minute = START.div_euclid(60_000) * 60_000;
+    for server in 0..3 {
+        assert_eq!(take(server, minute), (None, server + 1));
+    }
+    for server in 3..100 {
+        assert_eq!(take(server, minute + 1), (Some(Reason::TooManyServers), 3));
+    }
+    // who is in stays in; another minute has room of its own
+    assert_eq!(take(2, minute + 2), (None, 3));
+    assert_eq!(take(50, minute - 1), (None, 4));
+    assert_eq!(take(50, minute + 3), (Some(Reason::TooManyServers), 4));
+}
+
+#[test]
 fn a_setup_changes_while_records_flow() {
     let frame = |sequence: i64| {
         Entry::frame(MetricFrame {
