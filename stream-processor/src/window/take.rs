@@ -18,7 +18,7 @@ use super::{
 use crate::{
     aggregate::Cell,
     columns::Columns,
-    encode::{Rows, SeriesList},
+    encode::{Room, Rows, SeriesList},
     layout::{Refusal, write_layout},
     read::{self, FrameView, NO_LAYOUT},
 };
@@ -214,7 +214,7 @@ impl PartitionWindows {
             let begun = self.begun.entry(span_end).or_insert(Begun { beginning: here, servers: 0 });
             begun.servers += 1;
         }
-        let span = server.span(span_end, self.tiers.count());
+        let span = server.span(span_end, self.tiers.count(), self.setup.settings.max_series as usize);
         if !server.is_new(span, sequence) && !tolerant {
             let message = format!("sequence {sequence} of {} was counted before", server.name);
             return Err(Refusal::new(Reason::Duplicate, message));
@@ -247,7 +247,11 @@ impl PartitionWindows {
             let end = window_end(time, tier.ms);
             let mut columns = Columns::default();
             columns.grow(brought.len(), series.has_counters());
-            for index in 0..brought.len().min(context.settings.max_series as usize) {
+            let mut room = Room::new(context.settings.max_series as usize);
+            for index in 0..brought.len() {
+                if !room.take(1, shape.layout.series(index as u32).len()) {
+                    break;
+                }
                 if bad.binary_search(&(index as u32)).is_err() && brought.check(index) == Ok(true) {
                     brought.add(index, end - tier.ms, index, &mut columns);
                 }
