@@ -19,6 +19,7 @@ pub enum Reason {
     BadTimestamp,
     Future,
     TooManySeries,
+    TooManyServers,
     NoMetrics,
     BadSequence,
     Duplicate,
@@ -29,7 +30,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for metrics that want to start at zero.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::BadJson,
         Self::Undecodable,
         Self::UnknownSchema,
@@ -44,6 +45,7 @@ impl Reason {
         Self::BadTimestamp,
         Self::Future,
         Self::TooManySeries,
+        Self::TooManyServers,
         Self::NoMetrics,
         Self::BadSequence,
         Self::Duplicate,
@@ -69,6 +71,7 @@ impl Reason {
             Self::BadTimestamp => "bad_timestamp",
             Self::Future => "future",
             Self::TooManySeries => "too_many_series",
+            Self::TooManyServers => "too_many_servers",
             Self::NoMetrics => "no_metrics",
             Self::BadSequence => "bad_sequence",
             Self::Duplicate => "duplicate",

@@ -153,6 +153,9 @@ impl KafkaConfig {
             // an orphan stalls read_committed readers for this long
             .set("transaction.timeout.ms", "15000")
             .set("delivery.timeout.ms", "10000")
+            // a full queue is waited for, so it need not hold a whole transaction
+            .set("queue.buffering.max.messages", "50000")
+            .set("queue.buffering.max.kbytes", "32768")
             .set("linger.ms", "5");
         config
     }
@@ -174,8 +177,9 @@ impl KafkaConfig {
             // the default of a second stalls fetching whenever the queue was full
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.wait.max.ms", "100")
-            .set("queued.min.messages", "100000")
-            .set("queued.max.messages.kbytes", "65536")
+            // of each partition: some 400 bytes of the client's own for each, however small
+            .set("queued.min.messages", "20000")
+            .set("queued.max.messages.kbytes", "32768")
             // where the lag metrics come from
             .set("statistics.interval.ms", "5000");
         config

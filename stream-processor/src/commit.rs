@@ -8,7 +8,9 @@ use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 
 use crate::window::WindowSettings;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// Before servers were counted.
+const FILTERED: u8 = 2;
 /// Before there were filters and backfill.
 const PLAIN: u8 = 1;
 
@@ -46,6 +48,7 @@ impl Committed {
         bytes.extend_from_slice(&s.max_series.to_le_bytes());
         bytes.push(u8::from(s.backfill));
         bytes.extend_from_slice(&s.filter.to_le_bytes());
+        bytes.extend_from_slice(&s.max_servers.to_le_bytes());
         bytes.extend(s.tiers_ms.iter().flat_map(|tier| tier.to_le_bytes()));
         STANDARD_NO_PAD.encode(bytes)
     }
@@ -58,7 +61,7 @@ impl Committed {
     fn read(high_water: i64, metadata: &str) -> Option<Self> {
         let bytes = STANDARD_NO_PAD.decode(metadata).ok()?;
         let (&version, mut rest) = bytes.split_first()?;
-        if version != VERSION && version != PLAIN {
+        if !(PLAIN..=VERSION).contains(&version) {
             return None;
         }
         let mut number = || {
@@ -69,11 +72,15 @@ impl Committed {
         let (low_water, clock_at_low, floor_at_low) = (number()?, number()?, number()?);
         let (grace_ms, idle_ms, lateness_ms) = (number()?, number()?, number()?);
         let (head, mut tiers) = rest.split_first_chunk::<4>()?;
-        let (mut backfill, mut filter) = (false, 0);
-        if version == VERSION {
+        let WindowSettings { mut backfill, mut filter, mut max_servers, .. } = WindowSettings::default();
+        if version >= FILTERED {
             let (flag, tail) = tiers.split_first_chunk::<1>()?;
             let (number, tail) = tail.split_first_chunk::<8>()?;
             (backfill, filter, tiers) = (flag[0] != 0, u64::from_le_bytes(*number), tail);
+        }
+        if version >= VERSION {
+            let (number, tail) = tiers.split_first_chunk::<4>()?;
+            (max_servers, tiers) = (u32::from_le_bytes(*number), tail);
         }
         let (tiers, odd) = tiers.as_chunks::<8>();
         if tiers.is_empty() || !odd.is_empty() || low_water > high_water {
@@ -84,6 +91,7 @@ impl Committed {
             idle_ms,
             lateness_ms,
             max_series: u32::from_le_bytes(*head),
+            max_servers,
             backfill,
             filter,
             tiers_ms: tiers.iter().map(|tier| i64::from_le_bytes(*tier)).collect(),
@@ -103,34 +111,40 @@ mod tests {
             low_water: 7,
             clock_at_low: i64::MIN,
             floor_at_low: 1_795_000_000_000,
-            settings: WindowSettings::default(),
+            settings: WindowSettings { max_servers: 7, ..WindowSettings::default() },
         };
         let metadata = committed.metadata();
         assert!(metadata.len() < 128, "{}", metadata.len());
         assert_eq!(Committed::parse(900, &metadata), Ok(committed));
     }
 
-    #[test]
-    fn a_commit_of_the_version_before_filters_is_read() {
-        let mut bytes = vec![PLAIN];
+    /// Up to `max_series`, as all versions have it.
+    fn beginning(version: u8) -> Vec<u8> {
+        let mut bytes = vec![version];
         for number in [7_i64, 8, 9, 2_000, 15_000, 120_000] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.extend_from_slice(&20_000_u32.to_le_bytes());
-        bytes.extend([10_000_i64, 60_000].iter().flat_map(|tier| tier.to_le_bytes()));
-        let expected = Committed {
-            high_water: 10,
-            low_water: 7,
-            clock_at_low: 8,
-            floor_at_low: 9,
-            settings: WindowSettings::default(),
-        };
-        assert_eq!(Committed::parse(10, &STANDARD_NO_PAD.encode(bytes)), Ok(expected));
+        bytes
+    }
+
+    #[test]
+    fn commits_of_the_versions_before_are_read() {
+        let settings = WindowSettings::default();
+        let filtered = WindowSettings { backfill: true, filter: 5, ..settings.clone() };
+        let more = [&[1][..], &5_u64.to_le_bytes()].concat();
+        for (version, more, settings) in [(PLAIN, vec![], settings), (FILTERED, more, filtered)] {
+            let mut bytes = [beginning(version), more].concat();
+            bytes.extend([10_000_i64, 60_000].iter().flat_map(|tier| tier.to_le_bytes()));
+            let expected =
+                Committed { high_water: 10, low_water: 7, clock_at_low: 8, floor_at_low: 9, settings };
+            assert_eq!(Committed::parse(10, &STANDARD_NO_PAD.encode(bytes)), Ok(expected));
+        }
     }
 
     #[test]
     fn foreign_metadata_is_refused() {
-        for text in ["", "hello", "AgAA", "AQ"] {
+        for text in ["", "hello", "AgAA", "AQ", "AwAA", "BAAA"] {
             assert!(Committed::parse(1, text).is_err(), "{text}");
         }
     }

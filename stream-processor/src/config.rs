@@ -42,6 +42,9 @@ pub struct Config {
     /// Series of one server in a minute; more go to the dead letter
     #[arg(long, env = "TIDEWATCH_WINDOW_MAX_SERIES", default_value = "20000")]
     pub window_max_series: u32,
+    /// Servers of one partition in a minute, first come first served; more go to the dead letter
+    #[arg(long, env = "TIDEWATCH_WINDOW_MAX_SERVERS", default_value = "20000")]
+    pub window_max_servers: u32,
     /// Longer windows that are rolled up from the one before: the first from the longest of the above; none = no rollup
     #[arg(
         long,
@@ -87,6 +90,7 @@ impl Config {
             idle_ms: millis(self.window_idle),
             lateness_ms: millis(self.window_lateness),
             max_series: self.window_max_series,
+            max_servers: self.window_max_servers,
             tiers_ms: self.window_tiers.iter().copied().map(millis).collect(),
             backfill: self.late_backfill,
             filter: 0,

@@ -11,7 +11,7 @@ use std::{
 use rdkafka::{
     Message,
     consumer::Consumer,
-    message::{BorrowedMessage, Header, OwnedHeaders},
+    message::{BorrowedHeaders, BorrowedMessage, Header, Headers, OwnedHeaders},
 };
 use tidewatch_schemas::{Reason, Topics, headers};
 use tidewatch_service_kit::{
@@ -26,6 +26,7 @@ use crate::{
     commit::Committed,
     committer::{self, Committer, Flight},
     emit::{Batch, Emitter},
+    encode::MAX_RECORD,
     error::SessionError,
     layout::Refusal,
     metrics::{ProcessorMetrics, Tally},
@@ -53,6 +54,8 @@ const TICK: Duration = Duration::from_secs(1);
 const ROLLUP_TICK: Duration = Duration::from_secs(30);
 /// Records after which the clock is looked at.
 const ROUND: u32 = 128;
+/// Bytes that the headers of a record that is set aside may take.
+const HEADERS: usize = 10_000;
 /// Bytes waiting for a commit after which it does not wait for its time.
 const MAX_PENDING: usize = 16 << 20;
 
@@ -327,14 +330,24 @@ impl<'a> Session<'a> {
         }
         let reason = if self.config.late_backfill { headers::BACKFILLED } else { Reason::Late.code() };
         let header = Header { key: headers::LATE_REASON, value: Some(reason) };
+        let small = |headers: &&BorrowedHeaders| {
+            headers.iter().map(|h| h.key.len() + h.value.map_or(0, <[u8]>::len)).sum::<usize>() < HEADERS / 2
+        };
         let headers = message
             .headers()
+            .filter(small)
             .map_or_else(OwnedHeaders::new, rdkafka::message::BorrowedHeaders::detach)
             .insert(header);
         self.set_aside(input, Original::of(message, self.topics.late(), headers));
     }
 
-    fn set_aside(&mut self, input: usize, original: Original) {
+    fn set_aside(&mut self, input: usize, mut original: Original) {
+        let key = original.key.as_ref().map_or(0, Vec::len);
+        if original.payload.len() + key + HEADERS > MAX_RECORD {
+            // would end every session from here on: what is left says that there was one, and a dead letter's headers where
+            original.payload.clear();
+            original.key = original.key.filter(|_| key + HEADERS <= MAX_RECORD);
+        }
         self.originals_size += original.payload.len() + 256;
         self.originals.push((input, original));
     }

@@ -14,6 +14,38 @@ use crate::{
     layout::{Layout, write_long, write_text},
 };
 
+/// Bytes of the largest window record: Kafka takes a megabyte unless told otherwise, with head and headers.
+pub(crate) const MAX_RECORD: usize = 990_000;
+/// Of which a server's name and what does not grow with the series may take this.
+const HEAD: usize = 1_000;
+/// The most that a series takes beside its own encoding: seven doubles, a count, two times within the window, resets.
+const ROW: usize = 7 * 8 + 5 + 2 * 5 + 5;
+
+/// The room that a window's series have in one record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    bytes: usize,
+    pub(crate) series: usize,
+}
+
+impl Room {
+    /// For `series` series, and no more bytes than a record may have.
+    pub(crate) fn new(series: usize) -> Self {
+        Self { bytes: MAX_RECORD - HEAD, series }
+    }
+
+    /// Takes the place of `series` series with `bytes` bytes of encoding; `false` = there is not enough of it left.
+    pub(crate) fn take(&mut self, series: usize, bytes: usize) -> bool {
+        let bytes = bytes.saturating_add(series.saturating_mul(ROW));
+        if series > self.series || bytes > self.bytes {
+            return false;
+        }
+        self.series -= series;
+        self.bytes -= bytes;
+        true
+    }
+}
+
 /// Where a record belongs and what made it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Identity {

@@ -96,6 +96,11 @@ impl Layout {
         &self.bytes
     }
 
+    /// Bytes of memory, roughly.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len() + std::mem::size_of_val(&*self.ends)
+    }
+
     /// The encoding of one series.
     pub(crate) fn series(&self, index: u32) -> &[u8] {
         let index = index as usize;
@@ -257,7 +262,7 @@ impl Layouts {
             let plan = (!plan.is_identity(&series)).then(|| Arc::new(plan));
             Shape { layout, plan, values }
         };
-        self.size += shape.layout.bytes.len();
+        self.size += shape.layout.size();
         self.known.insert((hash, class), shape.clone());
         if self.known.len() >= self.sweep_at.0 || self.size >= self.sweep_at.1 {
             self.sweep();
@@ -270,7 +275,7 @@ impl Layouts {
         self.known.retain(|_, shape| Arc::strong_count(&shape.layout) > 1);
         let used: HashSet<u128> = self.known.keys().map(|(hash, _)| *hash).collect();
         self.announced.retain(|_, announced| used.contains(&announced.hash));
-        self.size = self.known.values().map(|shape| shape.layout.bytes.len()).sum();
+        self.size = self.known.values().map(|shape| shape.layout.size()).sum();
         self.sweep_at = ((2 * self.known.len()).max(SWEEP_AT.0), (2 * self.size).max(SWEEP_AT.1));
     }
 }

@@ -95,6 +95,15 @@ struct Beginning {
     floor: i64,
 }
 
+/// A window of the longest tier, as far as the partition as a whole is concerned. Like all that is remembered of it, a
+/// function of the records from its first one on.
+#[derive(Debug, Clone, Copy)]
+struct Begun {
+    beginning: Beginning,
+    /// How many have a span of this end.
+    servers: u32,
+}
+
 /// Append time of a partition of which nothing was seen yet.
 const NEVER: i64 = i64::MIN;
 
@@ -119,9 +128,7 @@ pub struct PartitionWindows {
     hasher: Hasher,
     layouts: Layouts,
     /// By end of the span (a window of the longest tier).
-    beginnings: BTreeMap<i64, Beginning>,
-    /// The span that was touched last has its beginning.
-    begun: i64,
+    begun: BTreeMap<i64, Begun>,
     output: Output,
     values: Vec<f64>,
     transformed: Vec<f64>,
@@ -147,8 +154,7 @@ impl PartitionWindows {
             servers: Vec::new(),
             vacant: Vec::new(),
             hasher: Hasher::new(),
-            beginnings: BTreeMap::new(),
-            begun: NEVER,
+            begun: BTreeMap::new(),
             output: Output::default(),
             values: Vec::new(),
             transformed: Vec::new(),
@@ -283,8 +289,8 @@ impl PartitionWindows {
             !self.breaks(Rule::LowWaterOfAllWindows)
                 || self.servers.iter().any(|server| server.has_open_windows_in(*end))
         };
-        let all = self.beginnings.iter().filter(|(end, _)| counts(end));
-        let low = all.map(|(_, beginning)| *beginning).min_by_key(|beginning| beginning.offset);
+        let all = self.begun.iter().filter(|(end, _)| counts(end));
+        let low = all.map(|(_, begun)| begun.beginning).min_by_key(|beginning| beginning.offset);
         low.unwrap_or(Beginning { offset: self.position, clock: self.clock, floor: self.floor })
     }
 
@@ -311,8 +317,7 @@ impl PartitionWindows {
                 self.vacant.push(number as u32);
             }
         }
-        self.beginnings = self.beginnings.split_off(&(floor + 1));
-        self.begun = NEVER;
+        self.begun = self.begun.split_off(&(floor + 1));
         true
     }
 
@@ -357,8 +362,7 @@ impl PartitionWindows {
         self.names.clear();
         self.servers.clear();
         self.vacant.clear();
-        self.beginnings.clear();
-        self.begun = NEVER;
+        self.begun.clear();
         self.tiers = Tiers::new(&next.settings.tiers_ms);
         self.layouts.change_filter(next.filter.clone());
         self.setup = next;

@@ -44,6 +44,7 @@ impl Inputs {
                 idle_ms: base.idle_ms + 2 * below,
                 lateness_ms: base.lateness_ms * level,
                 max_series: base.max_series,
+                max_servers: base.max_servers,
                 // windows come once each, however late
                 backfill: true,
                 filter: 0,

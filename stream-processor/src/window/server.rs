@@ -63,6 +63,8 @@ pub(super) struct Server {
     /// Ascending by end.
     spans: Vec<Span>,
     entries: Vec<Entry>,
+    /// Bytes of their layouts.
+    entries_size: usize,
     /// By hash; only as long as there are many.
     index: HashMap<u128, u32>,
     /// The entry of the last frame.
@@ -94,6 +96,8 @@ struct Entry {
 
 /// Entries up to which looking at each is quicker than an index.
 const FEW: usize = 8;
+/// Bytes of layouts up to which a server's are remembered.
+const MAX_ENTRIES_SIZE: usize = 4 << 20;
 
 impl Server {
     pub(super) fn new(name: &str, last_append: i64) -> Self {
@@ -104,6 +108,7 @@ impl Server {
             next_end: i64::MAX,
             spans: Vec::new(),
             entries: Vec::new(),
+            entries_size: 0,
             index: HashMap::new(),
             last: 0,
         }
@@ -161,13 +166,19 @@ impl Server {
 
     /// Remembers a layout; `most` is how many may be.
     pub(super) fn learn(&mut self, layout: SentLayout, most: usize) -> u32 {
-        if self.entries.len() >= most.max(FEW) {
+        self.entries_size += layout.shape.layout.size();
+        if self.entries.len() >= most.max(FEW) || self.entries_size > MAX_ENTRIES_SIZE {
+            self.entries_size = layout.shape.layout.size();
             self.entries.clear();
             self.index.clear();
             self.last = 0;
         }
         let new = self.entries.len() as u32;
         let (span_end, slots) = (i64::MIN, Slots::Run(0));
+        if new == 0 {
+            // most servers send one layout for ever
+            self.entries.reserve_exact(1);
+        }
         self.entries.push(Entry { layout, next: new, span_end, slots, refusal: None });
         if self.entries.len() > FEW {
             let all = self.entries.iter().enumerate();
@@ -177,13 +188,20 @@ impl Server {
         new
     }
 
+    #[inline]
+    pub(super) fn has_span(&self, end: i64) -> bool {
+        self.spans.iter().rev().any(|span| span.end == end)
+    }
+
     /// Which span holds `end`, made if it is not there.
-    pub(super) fn span(&mut self, end: i64, windows: usize) -> usize {
+    pub(super) fn span(&mut self, end: i64, windows: usize, max_series: usize) -> usize {
         match self.spans.iter().rposition(|span| span.end <= end) {
             Some(at) if self.spans[at].end == end => at,
             before => {
                 let at = before.map_or(0, |before| before + 1);
-                self.spans.insert(at, Span::new(end, windows));
+                // hardly ever more than two or three, and of many servers
+                self.spans.reserve_exact(1);
+                self.spans.insert(at, Span::new(end, windows, max_series));
                 at
             }
         }
@@ -212,8 +230,7 @@ impl Server {
         let span = &mut self.spans[span];
         let entry = &mut self.entries[entry as usize];
         if entry.span_end != span.end {
-            let most = context.settings.max_series as usize;
-            let (slots, refusal) = span.resolve(&entry.layout.shape.layout, most, context.hasher);
+            let (slots, refusal) = span.resolve(&entry.layout.shape.layout, context.hasher);
             entry.span_end = span.end;
             entry.slots = slots;
             entry.refusal = refusal.map(Box::new);
@@ -258,7 +275,7 @@ impl Server {
                 if self.watermark.saturating_sub(context.settings.grace_ms) >= end {
                     *window = Window::Closed;
                 } else {
-                    *window = Window::Open(Columns::default());
+                    *window = Window::Open(Box::default());
                     self.next_end = self.next_end.min(end);
                 }
             }
@@ -332,6 +349,7 @@ impl Server {
             self.spans.retain(|span| span.end > floor);
             if self.entries.iter().any(|entry| entry.span_end <= floor) {
                 self.entries.retain(|entry| entry.span_end > floor);
+                self.entries_size = self.entries.iter().map(|entry| entry.layout.shape.layout.size()).sum();
                 self.index.clear();
                 let all = self.entries.len();
                 for (index, entry) in self.entries.iter_mut().enumerate() {

@@ -15,6 +15,8 @@ pub struct WindowSettings {
     pub lateness_ms: i64,
     /// Series of one server in one window of the longest tier; more are refused.
     pub max_series: u32,
+    /// Servers of one partition in one window of the longest tier; more are refused.
+    pub max_servers: u32,
     /// Whether what is later than that is counted after all, as deltas.
     pub backfill: bool,
     /// Which filter stands before the windows: its fingerprint.
@@ -29,6 +31,7 @@ impl Default for WindowSettings {
             idle_ms: 15_000,
             lateness_ms: 120_000,
             max_series: 20_000,
+            max_servers: 20_000,
             backfill: false,
             filter: 0,
         }

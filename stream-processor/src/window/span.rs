@@ -11,7 +11,7 @@ use tidewatch_schemas::Reason;
 use super::sequences::Sequences;
 use crate::{
     columns::Columns,
-    encode::SeriesList,
+    encode::{Room, SeriesList},
     layout::{Hasher, Layout, Refusal},
 };
 
@@ -40,8 +40,8 @@ impl Slots {
 pub(super) enum Window {
     /// Nothing was sent for it yet.
     Untouched,
-    /// By slot; series that came later have no cell yet.
-    Open(Columns),
+    /// By slot; series that came later have no cell yet. Boxed: most windows of a span are not open.
+    Open(Box<Columns>),
     Closed,
 }
 
@@ -49,6 +49,8 @@ pub(super) enum Window {
 pub(super) struct Span {
     pub(super) end: i64,
     pub(super) series: SeriesList,
+    /// For series that are not here yet.
+    room: Room,
     /// By the hash of a series' identity; made when a second layout comes.
     slots: Option<HashMap<u128, u32>>,
     pub(super) sequences: Sequences,
@@ -57,10 +59,11 @@ pub(super) struct Span {
 }
 
 impl Span {
-    pub(super) fn new(end: i64, windows: usize) -> Self {
+    pub(super) fn new(end: i64, windows: usize, max_series: usize) -> Self {
         Self {
             end,
             series: SeriesList::default(),
+            room: Room::new(max_series),
             slots: None,
             sequences: Sequences::default(),
             windows: std::iter::repeat_with(|| Window::Untouched).take(windows).collect(),
@@ -68,14 +71,10 @@ impl Span {
     }
 
     /// The slots of a layout's series, new ones for those that are new; and why some have none.
-    pub(super) fn resolve(
-        &mut self,
-        layout: &Arc<Layout>,
-        max_series: usize,
-        hasher: Hasher,
-    ) -> (Slots, Option<Refusal>) {
+    pub(super) fn resolve(&mut self, layout: &Arc<Layout>, hasher: Hasher) -> (Slots, Option<Refusal>) {
         let (bad, refusal) = layout.bad();
-        if self.series.len() == 0 && bad.is_empty() && layout.len() <= max_series {
+        let whole = self.series.len() == 0 && bad.is_empty();
+        if whole && self.room.take(layout.len(), layout.all().len()) {
             return (Slots::Run(self.series.append(layout, None)), refusal.cloned());
         }
         let known = self.slots.get_or_insert_with(|| {
@@ -92,11 +91,9 @@ impl Span {
             let identity = hasher.hash(layout.identity(index));
             slots.push(match known.get(&identity) {
                 Some(&slot) => slot,
-                None if self.series.len() + new.len() >= max_series => {
-                    refusal = Some(Refusal::new(
-                        Reason::TooManySeries,
-                        format!("more than {max_series} series of one server"),
-                    ));
+                None if !self.room.take(1, layout.series(index).len()) => {
+                    let message = "more series of one server than its window may hold";
+                    refusal = Some(Refusal::new(Reason::TooManySeries, message));
                     REFUSED
                 }
                 None => {

@@ -8,7 +8,7 @@ use tidewatch_schemas::{
 };
 
 use super::{
-    Beginning, PartitionWindows, Verdict,
+    Beginning, Begun, PartitionWindows, Verdict,
     brought::{Brought, Cells, Values},
     context,
     rule::Rule,
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     aggregate::Cell,
     columns::Columns,
-    encode::{Rows, SeriesList},
+    encode::{Room, Rows, SeriesList},
     layout::{Refusal, write_layout},
     read::{self, FrameView, NO_LAYOUT},
 };
@@ -64,6 +64,9 @@ impl PartitionWindows {
         if late && !self.setup.settings.backfill {
             return Ok(Verdict::Late);
         }
+        if !late {
+            self.check_room(known, frame.collected_at)?;
+        }
         let found = match predicted {
             Some(found) => Ok(found),
             None => self.find(frame.server, known, layout, named)?,
@@ -108,6 +111,9 @@ impl PartitionWindows {
         if late && !self.setup.settings.backfill {
             return Ok(Verdict::Late);
         }
+        if !late {
+            self.check_room(known, time)?;
+        }
         let mut layout = Vec::with_capacity(window.layout.len() * 64);
         write_layout(&mut layout, &window.layout);
         let found = self.find(&window.server, known, &layout, None)?;
@@ -125,6 +131,21 @@ impl PartitionWindows {
 
     fn is_late(&self, time: i64) -> bool {
         window_end(time, self.setup.settings.shortest()) <= self.floor
+    }
+
+    /// Whether the span of this time has the server, or takes one more.
+    fn check_room(&self, known: Option<u32>, time: i64) -> Result<(), Refusal> {
+        let settings = &self.setup.settings;
+        let end = window_end(time, settings.longest());
+        if known.is_some_and(|known| self.servers[known as usize].has_span(end)) {
+            return Ok(());
+        }
+        let (servers, most) = (self.begun.get(&end).map_or(0, |begun| begun.servers), settings.max_servers);
+        if servers < most {
+            return Ok(());
+        }
+        let message = format!("more than {most} servers of one partition");
+        Err(Refusal::new(Reason::TooManyServers, message))
     }
 
     /// The server's entry for a layout, or what to make one of; `named` is the id in place of the layout.
@@ -184,16 +205,16 @@ impl PartitionWindows {
         brought: &impl Brought,
     ) -> Result<Verdict, Refusal> {
         let span_end = window_end(times.0, self.setup.settings.longest());
-        if self.begun != span_end {
-            // even a frame that turns out to hold nothing good leaves its mark on the span
-            self.beginnings.entry(span_end).or_insert(here);
-            self.begun = span_end;
-        }
         let live = self.emits(here.offset);
         let tolerant = self.breaks(Rule::NoRepeats);
         let context = context(self.partition, &self.setup, &self.tiers, self.hasher, here.offset, self.clock);
         let server = &mut self.servers[known as usize];
-        let span = server.span(span_end, self.tiers.count());
+        if !server.has_span(span_end) {
+            // even a frame that turns out to hold nothing good leaves its mark on the span
+            let begun = self.begun.entry(span_end).or_insert(Begun { beginning: here, servers: 0 });
+            begun.servers += 1;
+        }
+        let span = server.span(span_end, self.tiers.count(), self.setup.settings.max_series as usize);
         if !server.is_new(span, sequence) && !tolerant {
             let message = format!("sequence {sequence} of {} was counted before", server.name);
             return Err(Refusal::new(Reason::Duplicate, message));
@@ -226,7 +247,11 @@ impl PartitionWindows {
             let end = window_end(time, tier.ms);
             let mut columns = Columns::default();
             columns.grow(brought.len(), series.has_counters());
-            for index in 0..brought.len().min(context.settings.max_series as usize) {
+            let mut room = Room::new(context.settings.max_series as usize);
+            for index in 0..brought.len() {
+                if !room.take(1, shape.layout.series(index as u32).len()) {
+                    break;
+                }
                 if bad.binary_search(&(index as u32)).is_err() && brought.check(index) == Ok(true) {
                     brought.add(index, end - tier.ms, index, &mut columns);
                 }

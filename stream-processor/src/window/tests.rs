@@ -71,6 +71,7 @@ fn settings(random: &mut Random) -> WindowSettings {
         idle_ms: random.pick(&[8_000, 15_000, 40_000]),
         lateness_ms: random.pick(&[40_000, 60_000, 120_000]),
         max_series: 100,
+        max_servers: random.pick(&[1, 2, 3, 100]),
         ..WindowSettings::default()
     }
 }
@@ -213,8 +214,10 @@ impl Broker {
         self.seen.late.extend(pending.late);
         self.seen.refused.extend(pending.refused);
         let metadata = cut.committed.metadata();
-        self.history.retain(|(from, _)| *from < owner.since);
-        self.history.push((owner.since, cut.committed.settings.clone()));
+        let now = (owner.since, cut.committed.settings.clone());
+        if self.history.last() != Some(&now) {
+            self.history.push(now);
+        }
         self.committed = Some(Committed::parse(cut.committed.high_water, &metadata).unwrap());
         true
     }

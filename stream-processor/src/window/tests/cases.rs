@@ -79,6 +79,72 @@ fn bad_series_are_refused_and_the_good_rest_counts() {
 }
 
 #[test]
+fn invented_servers_are_refused_beyond_the_cap_and_nothing_is_remembered_of_them() {
+    let settings = WindowSettings { max_servers: 3, ..WindowSettings::default() };
+    let mut windows = PartitionWindows::begin(0, 0, settings.into());
+    let mut take = |server: usize, collected_at| {
+        let frame = MetricFrame {
+            server: format!("s{server}"),
+            sequence: 0,
+            collected_at,
+            layout_id: 0,
+            layout: vec![Series::gauge("m", "")],
+            values: vec![1.0],
+        };
+        let bytes = encode(&frame).unwrap();
+        let input = Input::Frame(read::head(&bytes[10..]).unwrap());
+        let verdict = windows.step(Record { offset: windows.position(), append_time: START, input });
+        let refused = match verdict {
+            Verdict::Refused(refusal) => Some(refusal.reason),
+            _ => None,
+        };
+        (refused, windows.size().1)
+    };
+    let minute = START.div_euclid(60_000) * 60_000;
+    for server in 0..3 {
+        assert_eq!(take(server, minute), (None, server + 1));
+    }
+    for server in 3..100 {
+        assert_eq!(take(server, minute + 1), (Some(Reason::TooManyServers), 3));
+    }
+    // who is in stays in; another minute has room of its own
+    assert_eq!(take(2, minute + 2), (None, 3));
+    assert_eq!(take(50, minute - 1), (None, 4));
+    assert_eq!(take(50, minute + 3), (Some(Reason::TooManyServers), 4));
+}
+
+#[test]
+fn no_window_is_larger_than_a_record_may_be() {
+    let settings = WindowSettings { backfill: true, ..WindowSettings::default() };
+    let mut windows = PartitionWindows::begin(0, 0, settings.into());
+    let mut take = |first: usize, width: usize, collected_at| {
+        let series = (first..first + width).map(|i| Series::counter(format!("c{i:040}"), "bytes"));
+        let frame = MetricFrame {
+            server: "s".repeat(253),
+            sequence: 0,
+            collected_at,
+            layout_id: 0,
+            layout: series.collect(),
+            values: (0..width).map(|i| i as f64 + 0.1).collect(),
+        };
+        let bytes = encode(&frame).unwrap();
+        let input = Input::Frame(read::head(&bytes[10..]).unwrap());
+        let verdict = windows.step(Record { offset: windows.position(), append_time: START, input });
+        (verdict, windows.cut().unwrap().output)
+    };
+    let largest = |output: &Output| output.records().iter().map(|r| output.payload(r).len()).max();
+    for first in [0, 5_000, 30_000] {
+        take(first, 15_000, START);
+    }
+    let (late, deltas) = take(0, 15_000, START - 300_000);
+    assert_eq!(late, Verdict::Late);
+    let (_, closed) = take(0, 1, START + 25_000);
+    for size in [largest(&deltas), largest(&closed)] {
+        assert!(size.is_some_and(|size| (600_000..1_000_000).contains(&size)), "{size:?}");
+    }
+}
+
+#[test]
 fn a_setup_changes_while_records_flow() {
     let frame = |sequence: i64| {
         Entry::frame(MetricFrame {

@@ -57,9 +57,16 @@ pub(super) fn counted(log: &Log, settings: &[(i64, WindowSettings)]) -> Counted 
     let (mut clock, mut floor) = (i64::MIN, i64::MIN);
     let (mut totals, mut late, mut refused) = (BTreeMap::new(), vec![], vec![]);
     let mut sequences = BTreeSet::new();
+    // by end of the minute; a change of settings forgets them
+    let mut servers: BTreeMap<i64, BTreeSet<&str>> = BTreeMap::new();
+    let mut changes =
+        settings.windows(2).filter(|pair| pair[0].1 != pair[1].1).map(|pair| pair[1].0).peekable();
     for (offset, (append, entry)) in log.iter().enumerate() {
         let offset = offset as i64;
         let (_, settings) = settings.iter().rfind(|(from, _)| *from <= offset).unwrap();
+        while changes.next_if(|from| *from <= offset).is_some() {
+            servers.clear();
+        }
         clock = clock.max(*append);
         floor = floor.max((clock - settings.lateness_ms).div_euclid(10_000) * 10_000);
         let frame = match entry {
@@ -80,7 +87,15 @@ pub(super) fn counted(log: &Log, settings: &[(i64, WindowSettings)]) -> Counted 
             if !settings.backfill {
                 continue;
             }
-        } else if frame.sequence != 0 && !sequences.insert((frame.server.clone(), frame.sequence)) {
+        } else {
+            let minute = servers.entry(frame.collected_at.div_euclid(60_000)).or_default();
+            if !minute.contains(frame.server.as_str()) && minute.len() >= settings.max_servers as usize {
+                refused.push((offset, Reason::TooManyServers));
+                continue;
+            }
+            minute.insert(&frame.server);
+        }
+        if !is_late && frame.sequence != 0 && !sequences.insert((frame.server.clone(), frame.sequence)) {
             refused.push((offset, Reason::Duplicate));
             continue;
         }

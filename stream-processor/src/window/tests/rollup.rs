@@ -22,7 +22,7 @@ fn windows_of(log: &Log, settings: &WindowSettings) -> Vec<(i64, AggregateFrame)
 fn a_rollup_of_windows_is_the_window_of_their_frames() {
     for seed in 0..1_000 {
         let mut random = Random(seed + 31_000);
-        let short = WindowSettings { tiers_ms: vec![10_000], ..settings(&mut random) };
+        let short = WindowSettings { tiers_ms: vec![10_000], max_servers: 100, ..settings(&mut random) };
         let log = log(&mut random, 160);
         let below = windows_of(&log, &short);
         let rolled = WindowSettings { tiers_ms: vec![60_000], grace_ms: 0, backfill: true, ..short.clone() };
