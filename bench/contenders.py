@@ -127,7 +127,7 @@ class Ours:
 
     def is_committed_to(self, ends: dict[int, int]) -> bool:
         committed = self.rig.committed(f"{self.load.prefix}stream-processor", self.load.topic)
-        return all(committed[partition] >= end for partition, end in ends.items())
+        return all(committed.get(partition, 0) >= end for partition, end in ends.items())
 
 
 def run_ours(rig: Rig, load: Load, delivery: str = "exactly-once") -> Run:

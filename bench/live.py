@@ -39,7 +39,7 @@ def live_producer(rig: Rig, load: Load) -> Process:
 
 def delays(rig: Rig, load: Load) -> dict[str, float]:
     """Frames as they come, and for each window of 10 s and of 1 m the time from its end to a `read_committed` reader."""
-    rig.create_ours(load.prefix)
+    rig.create_ours(load)
     ours = Ours(rig, load)
     wait_until(lambda: ours.metric("partitions") > 0, 60, "an assignment")
     consumer = rig.consumer(f"{load.prefix}metrics.10s", f"{load.prefix}metrics.1m")
@@ -69,7 +69,7 @@ def recovery(rig: Rig, load: Load) -> dict[str, float]:
     """
     rig.reset_ours(load)
     empty = Load(f"{load.name}-idle", load.shape, load.servers, load.series, 0)
-    rig.create_ours(empty.prefix)
+    rig.create_ours(empty)
     idle = Ours(rig, empty)
     wait_until(lambda: idle.metric("partitions") > 0, 60, "an assignment")
     time.sleep(3)

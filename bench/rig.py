@@ -37,6 +37,7 @@ class Load:
     seconds: int
     interval: int = 1
     facts: dict | None = None
+    partitions: int = PARTITIONS
 
     @property
     def prefix(self) -> str:
@@ -96,18 +97,18 @@ class Rig:
             done.result(30)
         wait_until(lambda: not set(topics) & set(self.topics("")), 30, "topics that are gone")
 
-    def create_ours(self, prefix: str) -> None:
+    def create_ours(self, load: Load) -> None:
         """Every topic of the product that is not there yet."""
         self.run_program(
-            "tidewatch", "topics", "create", "--kafka-brokers", self.kafka, "--topic-prefix", prefix,
-            "--partitions", str(PARTITIONS), "--replication", "1",
+            "tidewatch", "topics", "create", "--kafka-brokers", self.kafka, "--topic-prefix", load.prefix,
+            "--partitions", str(load.partitions), "--replication", "1",
         )
 
     def reset_ours(self, load: Load) -> None:
         """As if the stream processor had never run: its input stays, its output and its place in it go."""
         wait_until(lambda: self.forget_group(f"{load.prefix}stream-processor"), 60, "a group without members", 0.5)
         self.delete([topic for topic in self.topics(load.prefix) if topic not in (load.topic, load.layouts)])
-        self.create_ours(load.prefix)
+        self.create_ours(load)
 
     def forget_group(self, group: str) -> bool:
         try:
@@ -123,9 +124,10 @@ class Rig:
         return {place.partition: answer.result(30).offset for place, answer in answers.items()}
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
-        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition) for partition in range(PARTITIONS)])
+        """Of the partitions that have a commit."""
+        asked = ConsumerGroupTopicPartitions(group, None)
         found = self.admin.list_consumer_group_offsets([asked])[group].result(30)
-        return {place.partition: place.offset for place in found.topic_partitions}
+        return {place.partition: place.offset for place in found.topic_partitions if place.topic == topic}
 
     def consumer(self, *topics: str) -> Consumer:
         """A `read_committed` reader of all that comes from now on."""
@@ -140,10 +142,10 @@ class Rig:
 
     def fill(self, load: Load) -> Load:
         # The raw topic's own stamp would be the time of the load: the clock of a log that was written in seconds.
-        self.create({load.topic: PARTITIONS}, **{
+        self.create({load.topic: load.partitions}, **{
             "message.timestamp.type": "CreateTime", "retention.ms": "-1", "max.message.bytes": "2000000",
         })
-        self.create_ours(load.prefix)
+        self.create_ours(load)
         load.facts = self.preload(load)
         return load
 
@@ -154,7 +156,7 @@ class Rig:
         return [
             "--brokers", self.kafka, "--topic", load.topic, "--shape", load.shape, "--servers", str(load.servers),
             "--series", str(load.series), "--seconds", str(load.seconds), "--interval", str(load.interval),
-            "--partitions", str(PARTITIONS), "--layouts", load.layouts,
+            "--partitions", str(load.partitions), "--layouts", load.layouts,
         ]
 
     def check(self, load: Load, prefix: str, form: str) -> str | None:

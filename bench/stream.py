@@ -133,13 +133,16 @@ class Bench:
         self.rig.delete(self.rig.topics(load.prefix))
 
     def sizes(self) -> None:
-        """Ours at 10 k, 100 k and 1 M series: what a bigger fleet costs."""
-        for series in (1_000, 10_000) if QUICK else (10_000, 100_000, 1_000_000):
-            interval = 10 if series >= 1_000_000 else 1
-            load = self.load(f"series-{series}", "frames", series // 100, SECONDS["frames"], interval)
+        """Ours alone: what more series, other frames and more partitions cost. One of them changes at a time."""
+        seconds = SECONDS["frames"]
+        loads = [Load(f"series-{n}", "frames", n // 100, 100, seconds, 10 if n >= 1_000_000 else 1) for n in (10_000, 100_000, 1_000_000)]
+        loads += [Load(f"values-{n}", "frames", 100_000 // n, n, seconds) for n in (10, 1_000)]
+        loads += [Load(f"partitions-{n}", "frames", 1_000, 100, seconds, partitions=n) for n in (1, 64)]
+        for load in loads[:2] if QUICK else loads:
+            self.rig.fill(load)
             run = self.tell(run_ours(self.rig, load))
             if not run.failed:
-                self.report.add(f"sizes.{series}", run.warm_per_cpu_second, unit=RATE)
+                self.report.add(f"sizes.{load.name}", run.warm_per_cpu_second, {"peak_bytes": run.peak_bytes}, unit=RATE)
             self.rig.delete(self.rig.topics(load.prefix))
 
 
