@@ -77,7 +77,7 @@ class Bench:
         ours = [self.tell(run_ours(self.rig, load)) for _ in range(3)]
         good = sorted((run.warm_per_cpu_second for run in ours if not run.failed), reverse=True)
         mine = statistics.median(good) if good else 0.0
-        self.report.add(f"{shape}.exactly_once", mine)
+        self.report.add(f"{shape}.exactly_once", mine, unit=RATE)
         for name in peers:
             run = self.tell(run_peer(self.rig, load, name, THREADS))
             key = f"{shape}.vs_{name.replace('-', '_')}"
