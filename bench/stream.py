@@ -166,7 +166,7 @@ def main() -> int:
     if unknown := set(asked) - set(PARTS):
         print(f"there is no part named {' '.join(unknown)}: {' '.join(PARTS)}", file=sys.stderr)
         return 64
-    told = [f"{name}={shlex.quote(value)}" for name in ("PARTS", "QUICK", "THREADS", "PEERS") if (value := os.environ.get(name))]
+    told = [f"{name}={shlex.quote(value)}" for name in ("PARTS", "PROFILE", "QUICK", "THREADS", "PEERS") if (value := os.environ.get(name))]
     report = Report("stream" if not QUICK else "stream-quick", " ".join(["make bench-stream", *told]), GATES)
     with Rig() as rig:
         for part in asked:
