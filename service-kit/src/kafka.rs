@@ -31,7 +31,7 @@ mod transactor;
 
 pub use group::{Group, GroupChange, Polled, Start};
 pub use topics::{CreateError, TopicState, check_topics, create_topics};
-pub use transactor::{Original, Outgoing, PlainSender, TransactionError, Transactor};
+pub use transactor::{Original, Outgoing, PlainSender, TransactionError, Transactor, serve};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Security {

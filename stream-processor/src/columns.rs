@@ -1,7 +1,8 @@
 //! One window's cells for all series of a server, laid out so that a whole frame is added with vector instructions.
 //!
 //! In: a frame's values for a run of slots, or one sample, or a cell. Out: cells. Eight slots make a block, each field of
-//! which is one line of cache. What is the same for all slots (how many samples, when) stands once until it differs.
+//! which is one line of cache. What is the same for all slots (how many samples, when) stands once until it differs, and a
+//! window of a single frame, as there are many where that is what a collector sends, is that frame's values and nothing else.
 //! Invariant: a slot holds what `Cell::add` makes of the same samples in the same order, to the bit.
 
 use crate::aggregate::{Cell, growth};
@@ -41,11 +42,25 @@ enum Stamps {
     Each(Vec<Stamp>),
 }
 
+/// Slots that have samples in common, and so many of each.
+#[derive(Debug)]
+pub(crate) enum Uniform<'a> {
+    /// One, whose values these are.
+    Single(&'a [f64]),
+    /// The lanes behind the last slot mean nothing.
+    Blocks(&'a [Block], &'a [Growth]),
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Columns {
     len: usize,
+    /// Whether a slot is a counter's.
+    counters: bool,
+    /// The only sample of each slot, while there are no blocks.
+    single: Vec<f64>,
+    /// Empty until there is more to know than the single values.
     blocks: Vec<Block>,
-    /// Empty until a counter comes.
+    /// Empty until a counter comes, and while there are no blocks.
     growths: Vec<Growth>,
     stamps: Stamps,
     /// The earliest value of each slot, once one came that was earlier than the first to arrive.
@@ -56,6 +71,8 @@ impl Default for Columns {
     fn default() -> Self {
         Self {
             len: 0,
+            counters: false,
+            single: Vec::new(),
             blocks: Vec::new(),
             growths: Vec::new(),
             stamps: Stamps::All(Stamp::default()),
@@ -71,12 +88,11 @@ impl Columns {
 
     /// Slots for `len` series; `counters` says whether one of them is a counter.
     pub(crate) fn grow(&mut self, len: usize, counters: bool) {
+        self.counters |= counters;
         if len > self.len {
-            let blocks = len.div_ceil(LANES);
-            if self.blocks.capacity() < blocks && self.blocks.is_empty() {
-                self.blocks.reserve_exact(blocks);
+            if !self.single.is_empty() {
+                self.spread();
             }
-            self.blocks.resize(blocks, Block::default());
             match &mut self.stamps {
                 Stamps::All(stamp) if stamp.count == 0 => {}
                 Stamps::All(stamp) => {
@@ -91,12 +107,38 @@ impl Columns {
             }
             self.len = len;
         }
-        if counters || !self.growths.is_empty() {
-            if self.growths.is_empty() {
-                self.growths.reserve_exact(self.blocks.len());
-            }
-            self.growths.resize(self.blocks.len(), Growth::default());
+        if !self.blocks.is_empty() {
+            self.resize();
         }
+    }
+
+    /// Blocks for every slot.
+    fn resize(&mut self) {
+        let blocks = self.len.div_ceil(LANES);
+        if self.blocks.is_empty() {
+            self.blocks.reserve_exact(blocks);
+        }
+        self.blocks.resize(blocks, Block::default());
+        if self.counters {
+            if self.growths.is_empty() {
+                self.growths.reserve_exact(blocks);
+            }
+            self.growths.resize(blocks, Growth::default());
+        }
+    }
+
+    /// From single values, or none, to blocks.
+    fn spread(&mut self) {
+        let values = std::mem::take(&mut self.single);
+        self.blocks.reserve_exact(self.len.div_ceil(LANES));
+        let (whole, tail) = values.as_chunks::<LANES>();
+        self.blocks.extend(whole.iter().map(Block::of));
+        if !tail.is_empty() {
+            let mut lanes = Lanes::default();
+            lanes[..tail.len()].copy_from_slice(tail);
+            self.blocks.push(Block::of(&lanes));
+        }
+        self.resize();
     }
 
     pub(crate) fn stamp(&self, slot: usize) -> Stamp {
@@ -106,11 +148,14 @@ impl Columns {
         }
     }
 
-    /// The blocks, and what their slots have in common; `None` where a slot has other samples than the next one, or got them
-    /// out of order. The lanes behind the last slot mean nothing.
-    pub(crate) fn uniform(&self) -> Option<(Stamp, &[Block], &[Growth])> {
+    /// What the slots have in common, and their values; `None` where a slot has other samples than the next one, or got them
+    /// out of order.
+    pub(crate) fn uniform(&self) -> Option<(Stamp, Uniform<'_>)> {
         match &self.stamps {
-            Stamps::All(stamp) if self.firsts.is_none() => Some((*stamp, &self.blocks, &self.growths)),
+            Stamps::All(stamp) if !self.single.is_empty() => Some((*stamp, Uniform::Single(&self.single))),
+            Stamps::All(stamp) if self.firsts.is_none() => {
+                Some((*stamp, Uniform::Blocks(&self.blocks, &self.growths)))
+            }
             _ => None,
         }
     }
@@ -130,7 +175,14 @@ impl Columns {
     }
 
     pub(crate) fn cell(&self, slot: usize) -> Cell {
-        let (block, lane, stamp) = (&self.blocks[slot / LANES], slot % LANES, self.stamp(slot));
+        let (stamp, lane) = (self.stamp(slot), slot % LANES);
+        let Some(block) = self.blocks.get(slot / LANES) else {
+            let mut cell = Cell::default();
+            if let Some(value) = self.single.get(slot) {
+                cell.add(stamp.first_at, *value);
+            }
+            return cell;
+        };
         let growth = self.growths.get(slot / LANES);
         Cell {
             count: stamp.count,
@@ -149,6 +201,9 @@ impl Columns {
     }
 
     pub(crate) fn put(&mut self, slot: usize, cell: &Cell) {
+        if self.blocks.is_empty() {
+            self.spread();
+        }
         let (block, lane) = (&mut self.blocks[slot / LANES], slot % LANES);
         block.shift[lane] = cell.shift;
         block.sum[lane] = cell.sum;
@@ -189,6 +244,14 @@ impl Columns {
 
     /// A sample for each of the slots from `start` on, all of one time.
     pub(crate) fn add_run(&mut self, start: usize, at: i32, values: &[f64]) {
+        if self.blocks.is_empty() {
+            if self.single.is_empty() && values.len() == self.len {
+                self.single = values.to_vec();
+                self.stamps = Stamps::All(Stamp { count: 1, first_at: at, last_at: at });
+                return;
+            }
+            self.spread();
+        }
         if self.begins(start, at, values.len()) {
             self.first_of_all(start, values);
         } else if self.goes_on(start, at, values.len()) {
@@ -293,6 +356,11 @@ impl Columns {
 }
 
 impl Block {
+    /// The first sample of each slot.
+    fn of(values: &Lanes) -> Self {
+        Self { shift: *values, min: *values, max: *values, last: *values, ..Self::default() }
+    }
+
     #[inline]
     fn next(&mut self, values: &Lanes) {
         for (lane, &value) in values.iter().enumerate() {

@@ -10,7 +10,7 @@ use tidewatch_schemas::{AggregateFrame, AggregateKind, Origin, codec};
 
 use crate::{
     aggregate::Cell,
-    columns::{self, Columns, LANES},
+    columns::{self, Columns, LANES, Stamp, Uniform},
     layout::{Layout, write_long, write_text},
 };
 
@@ -76,6 +76,11 @@ pub struct Output {
 }
 
 impl Output {
+    /// For as many bytes as the one before it had: growing copies them all, time and again.
+    pub(crate) fn like(&self) -> Self {
+        Self { bytes: Vec::with_capacity(self.bytes.len()), records: Vec::with_capacity(self.records.len()) }
+    }
+
     pub fn records(&self) -> &[Emitted] {
         &self.records
     }
@@ -144,9 +149,10 @@ fn write_cells(out: &mut Vec<u8>, rows: &Rows<'_>) {
     longs(out, &cells, |counter, cell| if counter { i64::from(cell.resets) } else { 0 });
 }
 
-/// The same bytes block by block, which is how most windows are: one layout, and every series in each frame. `false` = they are not.
+/// The same bytes column by column, which is how most windows are: one layout, and every series in each frame. `false` = they are
+/// not.
 fn write_uniform(out: &mut Vec<u8>, rows: &Rows<'_>) -> bool {
-    let (Some((stamp, blocks, growths)), None, [Block { layout, picks: None, .. }]) =
+    let (Some((stamp, uniform)), None, [Block { layout, picks: None, .. }]) =
         (rows.columns.uniform(), rows.slots, rows.series.blocks.as_slice())
     else {
         return false;
@@ -155,6 +161,13 @@ fn write_uniform(out: &mut Vec<u8>, rows: &Rows<'_>) -> bool {
     if n != layout.len() {
         return false;
     }
+    let (blocks, growths) = match uniform {
+        Uniform::Single(values) => {
+            write_single(out, stamp, values);
+            return true;
+        }
+        Uniform::Blocks(blocks, growths) => (blocks, growths),
+    };
     let count = f64::from(stamp.count);
     same(out, n, i64::from(stamp.count));
     lanes(out, n, blocks, |block, i| block.shift[i] * count + block.sum[i]);
@@ -166,9 +179,7 @@ fn write_uniform(out: &mut Vec<u8>, rows: &Rows<'_>) -> bool {
     same(out, n, i64::from(stamp.last_at));
     lanes(out, n, blocks, |block, i| (block.squares[i] - block.sum[i] * block.sum[i] / count).max(0.0));
     if !layout.has_counters() {
-        write_long(out, n as i64);
-        out.resize(out.len() + n * 8, 0);
-        out.push(0);
+        zeros(out, n);
         same(out, n, 0);
         return true;
     }
@@ -186,6 +197,41 @@ fn write_uniform(out: &mut Vec<u8>, rows: &Rows<'_>) -> bool {
     }
     out.push(0);
     true
+}
+
+/// One sample of each series: it is the first and the last, the least and the greatest.
+fn write_single(out: &mut Vec<u8>, stamp: Stamp, values: &[f64]) {
+    let n = values.len();
+    same(out, n, i64::from(stamp.count));
+    // as a cell's total has it: no negative zero
+    column(out, values, |value| value + 0.0);
+    for _min_max_first_last in 0..4 {
+        column(out, values, |value| value);
+    }
+    same(out, n, i64::from(stamp.first_at));
+    same(out, n, i64::from(stamp.last_at));
+    zeros(out, n);
+    zeros(out, n);
+    same(out, n, 0);
+}
+
+#[inline]
+fn column(out: &mut Vec<u8>, values: &[f64], change: impl Fn(f64) -> f64) {
+    write_long(out, values.len() as i64);
+    let begin = out.len();
+    out.resize(begin + values.len() * 8, 0);
+    let (slots, _) = out[begin..].as_chunks_mut::<8>();
+    for (slot, value) in slots.iter_mut().zip(values) {
+        *slot = change(*value).to_le_bytes();
+    }
+    out.push(0);
+}
+
+/// A column of doubles that are zero.
+fn zeros(out: &mut Vec<u8>, n: usize) {
+    write_long(out, n as i64);
+    out.resize(out.len() + n * 8, 0);
+    out.push(0);
 }
 
 /// A column of doubles.
@@ -375,18 +421,18 @@ mod tests {
             list.append(&Arc::new(Layout::new(&series, &Limits::default())), None);
             let mut columns = Columns::default();
             columns.grow(n, list.has_counters());
-            for (at, value) in [(0, 3.5), (1_000, -2.25), (70_000, 1e9), (70_000, 0.1)] {
+            for (at, value) in [(500, -0.0), (1_000, -2.25), (70_000, 1e9), (70_000, 0.1)] {
                 let values: Vec<f64> = (0..n).map(|i| value * (1.0 + i as f64)).collect();
                 columns.add_run(0, at, &values);
+                let rows = Rows { columns: &columns, series: &list, slots: None };
+                let (mut blocks, mut cells) = (Vec::new(), Vec::new());
+                assert!(write_uniform(&mut blocks, &rows), "{n}");
+                write_cells(&mut cells, &rows);
+                assert_eq!(blocks, cells, "{n} at {at}");
             }
-            let rows = Rows { columns: &columns, series: &list, slots: None };
-            let (mut blocks, mut cells) = (Vec::new(), Vec::new());
-            assert!(write_uniform(&mut blocks, &rows), "{n}");
-            write_cells(&mut cells, &rows);
-            assert_eq!(blocks, cells, "{n}");
             columns.add(0, 80_000, 1.0);
             let rows = Rows { columns: &columns, series: &list, slots: None };
-            assert!(!write_uniform(&mut blocks, &rows), "{n}");
+            assert!(!write_uniform(&mut Vec::new(), &rows), "{n}");
         }
     }
 }

@@ -1,15 +1,13 @@
 //! A partition that goes wholly silent still has to close its windows: its owner writes a tick, an empty record, once a
 //! second while windows are open there. The tick stands in the log, so a replay sees the same clock.
 
-use std::time::Duration;
-
 use rdkafka::{
     error::KafkaError,
     message::{Header, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer},
 };
 use tidewatch_schemas::headers;
-use tidewatch_service_kit::kafka::{Context, KafkaConfig};
+use tidewatch_service_kit::kafka::{self, Context, KafkaConfig};
 
 /// Writes ticks outside of any transaction: they are input, not output. A lost tick is no loss: the next one comes
 /// within a second.
@@ -34,7 +32,7 @@ impl Ticker {
 
     /// Takes note of what became of those that were sent; a thread that waits for it would cost more than the ticks.
     pub(crate) fn serve(&self) {
-        self.producer.poll(Duration::ZERO);
+        kafka::serve(&self.producer);
     }
 
     /// Ticks under way.

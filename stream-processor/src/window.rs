@@ -268,7 +268,8 @@ impl PartitionWindows {
         self.change_setup();
         let low = self.low_water();
         self.high_water = self.position;
-        let output = std::mem::take(&mut self.output);
+        let next = self.output.like();
+        let output = std::mem::replace(&mut self.output, next);
         #[cfg(test)]
         let output = if self.breaks(Rule::LateInItsCommit) { self.hold_back(output) } else { output };
         Some(Cut {

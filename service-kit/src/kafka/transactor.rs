@@ -20,6 +20,8 @@ use super::{Context, Group, KafkaConfig};
 
 /// How long begin, send-offsets and commit may each take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// More than an outage leaves behind between two commits, and few enough to ask for in vain.
+const EVENTS: usize = 32;
 
 /// What could not be done; whether it was done after all is only known from what is committed.
 #[derive(Debug, thiserror::Error)]
@@ -100,12 +102,13 @@ impl Transactor {
         let producer: BaseProducer<Context> =
             config.create_with_context(Context).map_err(TransactionError::on("create producer"))?;
         producer.init_transactions(3 * TIMEOUT).map_err(TransactionError::on("fence predecessor"))?;
+        serve(&producer);
         Ok(Self { producer })
     }
 
-    /// Lets the client say what it has to say: unasked, an idle one would tell of an outage when it is long over.
+    /// Lets the client say what it has to say: unasked, it would tell of an outage when it is long over.
     pub fn serve(&self) {
-        self.producer.poll(Duration::ZERO);
+        serve(&self.producer);
     }
 
     pub fn begin(&self) -> Result<(), TransactionError> {
@@ -135,7 +138,16 @@ impl Transactor {
         self.producer
             .send_offsets_to_transaction(offsets, member, TIMEOUT)
             .map_err(TransactionError::on("send offsets"))?;
-        self.producer.commit_transaction(TIMEOUT).map_err(TransactionError::on("commit transaction"))
+        self.producer.commit_transaction(TIMEOUT).map_err(TransactionError::on("commit transaction"))?;
+        self.serve();
+        Ok(())
+    }
+}
+
+/// Handles what happened so far: a poll without a wait handles one event.
+pub fn serve(producer: &BaseProducer<Context>) {
+    for _ in 0..EVENTS {
+        producer.poll(Duration::ZERO);
     }
 }
 
@@ -187,7 +199,7 @@ impl PlainSender {
     }
 
     pub fn serve(&self) {
-        self.producer.poll(Duration::ZERO);
+        serve(&self.producer);
     }
 
     pub fn send(&self, outgoing: Outgoing<'_>) -> Result<(), TransactionError> {
@@ -202,6 +214,7 @@ impl PlainSender {
             return Ok(());
         }
         let commit = group.consumer().commit(offsets, CommitMode::Sync);
+        self.serve();
         commit.map_err(TransactionError::on("commit offsets"))
     }
 }

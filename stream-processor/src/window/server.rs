@@ -137,7 +137,11 @@ impl Server {
             return (entry.layout.id == id).then_some(next);
         }
         let layout = frame.body.get(..entry.layout.len as usize)?;
-        (hasher.hash(layout) == entry.layout.hash).then_some(next)
+        let same = match &entry.layout.shape.sent {
+            Some(sent) => layout == &**sent,
+            None => hasher.hash(layout) == entry.layout.hash,
+        };
+        same.then_some(next)
     }
 
     /// The layout of this hash, if it was sent before.
