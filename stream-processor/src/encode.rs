@@ -64,6 +64,7 @@ pub struct Emitted {
     pub kind: AggregateKind,
     /// Milliseconds since 1970 UTC.
     pub timestamp: i64,
+    chunk: usize,
     server: Range<usize>,
     payload: Range<usize>,
 }
@@ -71,32 +72,41 @@ pub struct Emitted {
 /// Windows that closed, as records ready to be sent.
 #[derive(Debug, Default)]
 pub struct Output {
-    bytes: Vec<u8>,
+    /// Of which none grows once something is in it: one buffer that does would be copied, and half empty.
+    chunks: Vec<Vec<u8>>,
     records: Vec<Emitted>,
+    size: usize,
 }
 
-impl Output {
-    /// For as many bytes as the one before it had: growing copies them all, time and again.
-    pub(crate) fn like(&self) -> Self {
-        Self { bytes: Vec::with_capacity(self.bytes.len()), records: Vec::with_capacity(self.records.len()) }
-    }
+/// Bytes of a chunk, if no record needs more.
+const CHUNK: usize = 256 << 10;
 
+impl Output {
     pub fn records(&self) -> &[Emitted] {
         &self.records
     }
 
     /// The server: the record's key.
     pub fn key(&self, record: &Emitted) -> &[u8] {
-        &self.bytes[record.server.clone()]
+        &self.chunks[record.chunk][record.server.clone()]
     }
 
     pub fn payload(&self, record: &Emitted) -> &[u8] {
-        &self.bytes[record.payload.clone()]
+        &self.chunks[record.chunk][record.payload.clone()]
     }
 
     /// Bytes of all records.
     pub fn size(&self) -> usize {
-        self.bytes.len()
+        self.size
+    }
+
+    /// Where to write a record of at most `most` bytes.
+    fn chunk(&mut self, most: usize) -> &mut Vec<u8> {
+        if self.chunks.last().is_none_or(|chunk| chunk.capacity() - chunk.len() < most) {
+            self.chunks.push(Vec::with_capacity(most.max(CHUNK)));
+        }
+        let last = self.chunks.len() - 1;
+        &mut self.chunks[last]
     }
 
     /// Appends a window; nothing if no slot has a sample.
@@ -105,9 +115,10 @@ impl Output {
         if filled == 0 {
             return;
         }
-        let out = &mut self.bytes;
+        let mut layout = 0;
+        rows.layout(filled, |piece| layout += piece.len());
+        let out = self.chunk(HEAD + layout + filled * ROW);
         let begin = out.len();
-        out.reserve(256 + filled * 180);
         out.extend_from_slice(&[0xC3, 0x01]);
         out.extend_from_slice(&codec::fingerprint::<AggregateFrame>());
         write_text(out, server);
@@ -118,17 +129,20 @@ impl Output {
         write_long(out, i64::from(identity.origin.partition));
         write_long(out, identity.origin.offset);
         write_long(out, filled as i64);
-        rows.write_layout(out, filled);
+        rows.layout(filled, |piece| out.extend_from_slice(piece));
         out.push(0);
         if !write_uniform(out, rows) {
             write_cells(out, rows);
         }
+        let payload = begin..out.len();
+        self.size += payload.len();
         self.records.push(Emitted {
             window_ms: identity.window_ms,
             kind: identity.kind,
             timestamp: identity.clock,
+            chunk: self.chunks.len() - 1,
             server: key,
-            payload: begin..out.len(),
+            payload,
         });
     }
 }
@@ -294,21 +308,20 @@ impl Rows<'_> {
         })
     }
 
-    fn write_layout(&self, out: &mut Vec<u8>, filled: usize) {
+    /// The series of the filled slots in Avro, piece by piece.
+    fn layout(&self, filled: usize, mut piece: impl FnMut(&[u8])) {
         if self.slots.is_none() && filled == self.series.len() {
             for block in &self.series.blocks {
                 match &block.picks {
-                    None => out.extend_from_slice(block.layout.all()),
-                    Some(picks) => {
-                        picks.iter().for_each(|pick| out.extend_from_slice(block.layout.series(*pick)));
-                    }
+                    None => piece(block.layout.all()),
+                    Some(picks) => picks.iter().for_each(|pick| piece(block.layout.series(*pick))),
                 }
             }
             return;
         }
         for index in (0..self.columns.len()).filter(|index| self.is_filled(*index)) {
             let (layout, series) = self.series.get(self.slot(index));
-            out.extend_from_slice(layout.series(series));
+            piece(layout.series(series));
         }
     }
 }
@@ -393,7 +406,10 @@ impl Output {
     /// Finals, and deltas.
     pub(crate) fn split_deltas(self) -> (Self, Self) {
         let (deltas, finals) = self.records.into_iter().partition(|r| r.kind == AggregateKind::Delta);
-        (Self { bytes: self.bytes.clone(), records: finals }, Self { bytes: self.bytes, records: deltas })
+        (
+            Self { chunks: self.chunks.clone(), records: finals, size: self.size },
+            Self { records: deltas, ..self },
+        )
     }
 }
 

@@ -268,8 +268,7 @@ impl PartitionWindows {
         self.change_setup();
         let low = self.low_water();
         self.high_water = self.position;
-        let next = self.output.like();
-        let output = std::mem::replace(&mut self.output, next);
+        let output = std::mem::take(&mut self.output);
         #[cfg(test)]
         let output = if self.breaks(Rule::LateInItsCommit) { self.hold_back(output) } else { output };
         Some(Cut {
