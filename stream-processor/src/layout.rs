@@ -14,6 +14,11 @@ use crate::{
     read::{self, ReadError},
 };
 
+mod histograms;
+
+use histograms::SoleSeries;
+pub(crate) use histograms::{Sole, Taken};
+
 /// Why something was refused, for a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -205,6 +210,8 @@ pub(crate) struct Layouts {
     limits: Limits,
     known: HashMap<(u128, u64), Shape>,
     announced: HashMap<i64, Announced>,
+    /// Those of histograms, which stand in no layout.
+    sole: SoleSeries,
     /// Entries after which the unused ones are looked for, and bytes of them.
     sweep_at: (usize, usize),
     /// Bytes of all entries.
@@ -221,6 +228,7 @@ impl Layouts {
             limits: Limits::default(),
             known: HashMap::new(),
             announced: HashMap::new(),
+            sole: SoleSeries::default(),
             sweep_at: SWEEP_AT,
             size: 0,
         }
@@ -229,6 +237,7 @@ impl Layouts {
     /// Another filter; what the ids stand for stays.
     pub(crate) fn change_filter(&mut self, filter: Filter) {
         self.filter = filter;
+        self.sole.clear();
         self.known.clear();
         self.size = 0;
     }
@@ -243,9 +252,24 @@ impl Layouts {
         self.announced.get(&id)
     }
 
+    /// Servers of one class are filtered alike.
+    pub(crate) fn class(&self, server: &str) -> u64 {
+        if self.filter.is_none() { 0 } else { self.filter.class(server) }
+    }
+
+    /// What a histogram's series is taken as.
+    pub(crate) fn histogram(
+        &mut self,
+        hasher: Hasher,
+        (server, class): (&str, u64),
+        series: &[u8],
+    ) -> Result<Taken, ReadError> {
+        self.sole.take(&self.filter, &self.limits, hasher, (server, class), series)
+    }
+
     /// The shape of a layout; `bytes` are looked at only if nobody sent them before.
     pub(crate) fn shape(&mut self, server: &str, hash: u128, bytes: &[u8]) -> Result<Shape, ReadError> {
-        let class = if self.filter.is_none() { 0 } else { self.filter.class(server) };
+        let class = self.class(server);
         if let Some(shape) = self.known.get(&(hash, class)) {
             return Ok(shape.clone());
         }
