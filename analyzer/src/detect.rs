@@ -95,6 +95,7 @@ mod tests {
             m2: vec![0.0],
             increase: vec![increase],
             resets: vec![0],
+            histograms: vec![],
         }
     }
 

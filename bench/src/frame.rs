@@ -26,6 +26,7 @@ impl Template {
             layout_id: 0,
             layout: Vec::new(),
             values: Vec::new(),
+            histograms: Vec::new(),
         };
         let mut head = encode(&empty)?;
         head.truncate(HEADER_BYTES);
@@ -58,7 +59,8 @@ impl Template {
                 out.extend_from_slice(&value.to_le_bytes());
             }
         }
-        out.push(0);
+        // the values' end, and no histograms
+        out.extend_from_slice(&[0, 0]);
     }
 
     /// Bytes of the layout, or of its id.
@@ -96,6 +98,7 @@ mod tests {
             layout_id: 0,
             layout,
             values,
+            histograms: vec![],
         };
         assert_eq!(bytes, encode(&frame).unwrap());
         let (naming, named) = Template::naming("srv-000003", frame.layout.clone()).unwrap();

@@ -8,9 +8,9 @@ pub(crate) const MAX_FRAME: usize = 900_000;
 /// A varint of any length that passes our limits.
 const LENGTH: usize = 4;
 
-/// Bytes of a frame without its series: framing, four longs, the ends of two arrays.
+/// Bytes of a frame without its series: framing, four longs, the ends of three arrays.
 pub(crate) fn head(server: &str) -> usize {
-    10 + 4 * 10 + 4 * LENGTH + LENGTH + server.len()
+    10 + 4 * 10 + 5 * LENGTH + LENGTH + server.len()
 }
 
 /// Bytes of one series and its value.
@@ -50,6 +50,7 @@ mod tests {
                 collected_at: i64::MAX,
                 layout_id: i64::MIN,
                 values: vec![f64::NAN; layout.len()],
+                histograms: vec![],
                 layout,
             };
             let encoded = encode(&frame).unwrap().len();

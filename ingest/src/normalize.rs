@@ -173,6 +173,7 @@ impl Reader<'_> {
             layout_id: 0,
             layout: Vec::new(),
             values: Vec::new(),
+            histograms: Vec::new(),
         })
     }
 

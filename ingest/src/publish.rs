@@ -49,8 +49,14 @@ impl Encoded {
 
     /// The same frame with the id of its layout in the layout's place.
     pub fn naming(frame: &MetricFrame, layout_id: i64) -> Result<Self, String> {
-        let (server, values) = (frame.server.clone(), frame.values.clone());
-        Self::of(&MetricFrame { server, layout_id, layout: Vec::new(), values, ..*frame })
+        Self::of(&MetricFrame {
+            server: frame.server.clone(),
+            layout_id,
+            layout: Vec::new(),
+            values: frame.values.clone(),
+            histograms: frame.histograms.clone(),
+            ..*frame
+        })
     }
 }
 

@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{Series, nan_as_null};
+use crate::{
+    Histogram,
+    frame::{Series, nan_as_null},
+};
 
 /// Whether a record is the window itself or something to be merged into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -56,6 +59,9 @@ pub struct AggregateFrame {
     #[serde(with = "nan_as_null")]
     pub increase: Vec<f64>,
     pub resets: Vec<i32>,
+    /// Of series of their own, which stand in no column.
+    #[serde(default)]
+    pub histograms: Vec<Histogram>,
 }
 
 impl AggregateFrame {

@@ -90,23 +90,35 @@ fn without_logical_types(schema: Value) -> Value {
 pub trait AvroRecord: Serialize + DeserializeOwned {
     /// The schema we write.
     fn known_schema() -> &'static KnownSchema;
+
+    /// Those of before, whose records may still lie in the topic. A field that they lack has a serde default.
+    fn older_schemas() -> &'static [KnownSchema] {
+        &[]
+    }
 }
 
 macro_rules! avro_record {
-    ($record:ty, $file:literal) => {
+    ($record:ty, $file:literal $(, $older:literal)*) => {
         impl AvroRecord for $record {
             fn known_schema() -> &'static KnownSchema {
                 static SCHEMA: LazyLock<KnownSchema> =
                     LazyLock::new(|| KnownSchema::compiled_in(include_str!(concat!("../avro/", $file))));
                 &SCHEMA
             }
+
+            fn older_schemas() -> &'static [KnownSchema] {
+                static OLDER: LazyLock<Vec<KnownSchema>> = LazyLock::new(|| {
+                    vec![$(KnownSchema::compiled_in(include_str!(concat!("../avro/history/", $older)))),*]
+                });
+                &OLDER
+            }
         }
     };
 }
 
-avro_record!(MetricFrame, "metric_frame.avsc");
+avro_record!(MetricFrame, "metric_frame.avsc", "metric_frame.1.avsc");
 avro_record!(Layout, "layout.avsc");
-avro_record!(AggregateFrame, "aggregate_frame.avsc");
+avro_record!(AggregateFrame, "aggregate_frame.avsc", "aggregate_frame.1.avsc");
 avro_record!(Expectation, "expectation.avsc");
 avro_record!(Anomaly, "anomaly.avsc");
 avro_record!(Alert, "alert.avsc");
@@ -114,6 +126,11 @@ avro_record!(Alert, "alert.avsc");
 /// What stands behind `C3 01` in front of a record in single-object encoding: its schema's CRC-64-AVRO, little-endian.
 pub fn fingerprint<T: AvroRecord>() -> [u8; 8] {
     T::known_schema().fingerprint
+}
+
+/// The same of the schemas of before, oldest first.
+pub fn older_fingerprints<T: AvroRecord>() -> impl Iterator<Item = [u8; 8]> {
+    T::older_schemas().iter().map(|schema| schema.fingerprint)
 }
 
 /// The record in single-object encoding.
@@ -132,17 +149,17 @@ pub fn decode<T: AvroRecord>(bytes: &[u8]) -> Result<(T, Framing), DecodeError> 
     match bytes {
         [0xC3, 0x01, rest @ ..] if rest.len() >= 8 => {
             let (fingerprint, datum) = rest.split_at(8);
-            let known = T::known_schema();
-            if fingerprint != known.fingerprint {
+            let mut known = std::iter::once(T::known_schema()).chain(T::older_schemas());
+            let writer = known.find(|schema| schema.fingerprint == fingerprint).ok_or_else(|| {
                 let mut id = [0; 8];
                 id.copy_from_slice(fingerprint);
-                return Err(DecodeError::UnknownSchema(u64::from_le_bytes(id)));
-            }
-            Ok((read_datum(known, datum)?, Framing::SingleObject))
+                DecodeError::UnknownSchema(u64::from_le_bytes(id))
+            })?;
+            Ok((read_datum(writer, datum)?, Framing::SingleObject))
         }
         [0, a, b, c, d, datum @ ..] => {
             let schema_id = u32::from_be_bytes([*a, *b, *c, *d]);
-            Ok((read_datum(T::known_schema(), datum)?, Framing::Confluent { schema_id }))
+            Ok((read_any_version(datum)?, Framing::Confluent { schema_id }))
         }
         [b'{' | b' ' | b'\n' | b'\r' | b'\t', ..] => Ok((decode_json(bytes)?, Framing::Json)),
         _ => Err(DecodeError::UnknownFraming(bytes.first().copied())),
@@ -152,6 +169,14 @@ pub fn decode<T: AvroRecord>(bytes: &[u8]) -> Result<(T, Framing), DecodeError> 
 /// A record from its JSON form: the same field names, times in milliseconds, absent values `null`.
 pub fn decode_json<T: AvroRecord>(bytes: &[u8]) -> Result<T, DecodeError> {
     Ok(serde_json::from_slice(bytes)?)
+}
+
+/// A registry's id says nothing to us. Versions only add fields at the end, so a datum is a whole record of one of them.
+fn read_any_version<T: AvroRecord>(datum: &[u8]) -> Result<T, DecodeError> {
+    read_datum(T::known_schema(), datum).or_else(|error| {
+        let older = T::older_schemas().iter().rev();
+        older.map(|writer| read_datum(writer, datum)).find_map(Result::ok).ok_or(error)
+    })
 }
 
 fn read_datum<T: AvroRecord>(known: &KnownSchema, datum: &[u8]) -> Result<T, DecodeError> {

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::Histogram;
+
 /// Labels in a fixed order, so that equal sets are equal bytes.
 pub type Labels = BTreeMap<String, String>;
 
@@ -78,6 +80,9 @@ pub struct MetricFrame {
     /// One for each series; NaN = absent (`null` in JSON).
     #[serde(default, with = "nan_as_null")]
     pub values: Vec<f64>,
+    /// What was observed since the producer's frame before.
+    #[serde(default)]
+    pub histograms: Vec<Histogram>,
 }
 
 /// What a `layout_id` stands for (topic `metrics.layouts`, key = id).

@@ -25,12 +25,13 @@ pub enum Reason {
     Duplicate,
     Late,
     DuplicateSeries,
+    BadHistogram,
     Refused,
 }
 
 impl Reason {
     /// Every reason, for metrics that want to start at zero.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::BadJson,
         Self::Undecodable,
         Self::UnknownSchema,
@@ -51,6 +52,7 @@ impl Reason {
         Self::Duplicate,
         Self::Late,
         Self::DuplicateSeries,
+        Self::BadHistogram,
         Self::Refused,
     ];
 
@@ -77,6 +79,7 @@ impl Reason {
             Self::Duplicate => "duplicate",
             Self::Late => "late",
             Self::DuplicateSeries => "duplicate_series",
+            Self::BadHistogram => "bad_histogram",
             Self::Refused => "refused",
         }
     }

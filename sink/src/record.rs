@@ -49,7 +49,7 @@ impl Inputs {
 /// What a record turned out to be.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
-    Windows(Tier, AggregateFrame),
+    Windows(Tier, Box<AggregateFrame>),
     Expected(Expectation),
     Anomaly(Anomaly),
     Alert(Box<Alert>),
@@ -91,9 +91,11 @@ const MAX_AHEAD_MS: i64 = 86_400_000;
 pub fn parse(kind: Kind, payload: Option<&[u8]>, now_ms: i64) -> Body {
     let Some(bytes) = payload.filter(|bytes| !bytes.is_empty()) else { return Body::Nothing };
     match kind {
-        Kind::Windows(tier) => {
-            read(bytes, |frame| check_windows(tier, frame, now_ms), |frame| Body::Windows(tier, frame))
-        }
+        Kind::Windows(tier) => read(
+            bytes,
+            |frame| check_windows(tier, frame, now_ms),
+            |frame| Body::Windows(tier, Box::new(frame)),
+        ),
         Kind::Expected => read(bytes, |expected| check_expected(expected, now_ms), Body::Expected),
         Kind::Anomalies => read(bytes, |anomaly| check_anomaly(anomaly, now_ms), Body::Anomaly),
         Kind::Alerts => read(bytes, |alert| check_alert(alert, now_ms), |alert| Body::Alert(Box::new(alert))),

@@ -94,6 +94,7 @@ impl Bench {
             m2: vec![0.0; n],
             increase: vec![0.0; n],
             resets: vec![0; n],
+            histograms: vec![],
         }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! Invariant: the result is a function of the samples and their order alone.
 
-use tidewatch_schemas::AggregateFrame;
+use crate::read::Row;
 
 /// One series in one window.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -119,25 +119,25 @@ impl Cell {
         Self { first_at: self.first_at + by, last_at: self.last_at + by, ..self }
     }
 
-    /// Row `row` of a window record. `None` = the row is no cell.
-    pub(crate) fn of_row(frame: &AggregateFrame, row: usize) -> Option<Self> {
-        let count = u32::try_from(*frame.count.get(row)?).ok().filter(|count| *count > 0)?;
-        let (n, shift) = (f64::from(count), *frame.first.get(row)?);
-        let sum = frame.sum.get(row)? - shift * n;
-        let time = |at: i32| (0..frame.window_ms).contains(&i64::from(at)).then_some(at);
+    /// A row of the record of a window that is so long. `None` = the row is no cell.
+    pub(crate) fn of_row(window_ms: i64, row: &Row) -> Option<Self> {
+        let count = u32::try_from(row.count).ok().filter(|count| *count > 0)?;
+        let (n, shift) = (f64::from(count), row.first);
+        let sum = row.sum - shift * n;
+        let time = |at: i32| (0..window_ms).contains(&i64::from(at)).then_some(at);
         let cell = Self {
             count,
-            resets: *frame.resets.get(row)?,
-            first_at: time(*frame.first_at.get(row)?)?,
-            last_at: time(*frame.last_at.get(row)?)?,
+            resets: row.resets,
+            first_at: time(row.first_at)?,
+            last_at: time(row.last_at)?,
             shift,
             sum,
-            squares: frame.m2.get(row)? + sum * sum / n,
-            min: *frame.min.get(row)?,
-            max: *frame.max.get(row)?,
+            squares: row.m2 + sum * sum / n,
+            min: row.min,
+            max: row.max,
             first: shift,
-            last: *frame.last.get(row)?,
-            increase: *frame.increase.get(row)?,
+            last: row.last,
+            increase: row.increase,
         };
         let known = [cell.sum, cell.squares, cell.min, cell.max, cell.first, cell.last, cell.increase];
         known.iter().all(|value| value.is_finite()).then_some(cell)

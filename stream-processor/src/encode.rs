@@ -1,6 +1,6 @@
 //! Writes a window as an `AggregateFrame`, straight from its cells: what apache-avro would write, at a tenth of its price.
 //!
-//! In: a server, a window's identity, its series and cells. Out: the record's bytes in single-object encoding, appended to
+//! In: a server, a window's identity, its series and cells, its histograms. Out: the record's bytes in single-object encoding, appended to
 //! a buffer. Invariant: series without samples are left out, so every count is at least 1; the tests read it all
 //! back with apache-avro.
 
@@ -11,40 +11,14 @@ use tidewatch_schemas::{AggregateFrame, AggregateKind, Origin, codec};
 use crate::{
     aggregate::Cell,
     columns::{self, Columns, LANES, Stamp, Uniform},
+    histogram::{Histogram, MOST_BUCKETS},
     layout::{Layout, write_long, write_text},
 };
 
-/// Bytes of the largest window record: Kafka takes a megabyte unless told otherwise, with head and headers.
-pub(crate) const MAX_RECORD: usize = 990_000;
-/// Of which a server's name and what does not grow with the series may take this.
-const HEAD: usize = 1_000;
-/// The most that a series takes beside its own encoding: seven doubles, a count, two times within the window, resets.
-const ROW: usize = 7 * 8 + 5 + 2 * 5 + 5;
+mod room;
 
-/// The room that a window's series have in one record.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Room {
-    bytes: usize,
-    pub(crate) series: usize,
-}
-
-impl Room {
-    /// For `series` series, and no more bytes than a record may have.
-    pub(crate) fn new(series: usize) -> Self {
-        Self { bytes: MAX_RECORD - HEAD, series }
-    }
-
-    /// Takes the place of `series` series with `bytes` bytes of encoding; `false` = there is not enough of it left.
-    pub(crate) fn take(&mut self, series: usize, bytes: usize) -> bool {
-        let bytes = bytes.saturating_add(series.saturating_mul(ROW));
-        if series > self.series || bytes > self.bytes {
-            return false;
-        }
-        self.series -= series;
-        self.bytes -= bytes;
-        true
-    }
-}
+use room::{HEAD, LEAST_BUCKETS, ROW};
+pub(crate) use room::{MAX_RECORD, Room};
 
 /// Where a record belongs and what made it.
 #[derive(Debug, Clone, Copy)]
@@ -109,15 +83,22 @@ impl Output {
         &mut self.chunks[last]
     }
 
-    /// Appends a window; nothing if no slot has a sample.
-    pub(crate) fn push(&mut self, server: &str, identity: &Identity, rows: &Rows<'_>) {
+    /// Appends a window; nothing if no slot has a sample and there is no histogram.
+    pub(crate) fn push(
+        &mut self,
+        server: &str,
+        identity: &Identity,
+        rows: &Rows<'_>,
+        histograms: &[HistogramRow<'_>],
+    ) {
         let filled = rows.columns.filled();
-        if filled == 0 {
+        if filled == 0 && histograms.is_empty() {
             return;
         }
         let mut layout = 0;
         rows.layout(filled, |piece| layout += piece.len());
-        let out = self.chunk(HEAD + layout + filled * ROW);
+        let observed: usize = histograms.iter().map(|(series, one)| series.len() + one.size()).sum();
+        let out = self.chunk((HEAD + layout + filled * ROW + observed).min(MAX_RECORD));
         let begin = out.len();
         out.extend_from_slice(&[0xC3, 0x01]);
         out.extend_from_slice(&codec::fingerprint::<AggregateFrame>());
@@ -128,12 +109,17 @@ impl Output {
         write_long(out, i64::from(identity.kind == AggregateKind::Delta));
         write_long(out, i64::from(identity.origin.partition));
         write_long(out, identity.origin.offset);
-        write_long(out, filled as i64);
-        rows.layout(filled, |piece| out.extend_from_slice(piece));
-        out.push(0);
-        if !write_uniform(out, rows) {
-            write_cells(out, rows);
+        if filled == 0 {
+            out.extend_from_slice(&NO_ROWS);
+        } else {
+            write_long(out, filled as i64);
+            rows.layout(filled, |piece| out.extend_from_slice(piece));
+            out.push(0);
+            if !write_uniform(out, rows) {
+                write_cells(out, rows);
+            }
         }
+        write_histograms(out, begin, histograms);
         let payload = begin..out.len();
         self.size += payload.len();
         self.records.push(Emitted {
@@ -144,6 +130,39 @@ impl Output {
             server: key,
             payload,
         });
+    }
+}
+
+/// The encoding of a histogram's series, and what was observed of it.
+pub(crate) type HistogramRow<'a> = (&'a [u8], &'a Histogram);
+
+/// Layout and columns without a row: twelve arrays, each of which is only its end.
+const NO_ROWS: [u8; 12] = [0; 12];
+
+/// The histograms of the record that begins at `begin`. Where they are more than it has room for, all that have many buckets
+/// get coarser; each has room for [`LEAST_BUCKETS`].
+fn write_histograms(out: &mut Vec<u8>, begin: usize, rows: &[HistogramRow<'_>]) {
+    if rows.is_empty() {
+        out.push(0);
+        return;
+    }
+    let at = out.len();
+    for most in [MOST_BUCKETS, MOST_BUCKETS / 2, MOST_BUCKETS / 4, LEAST_BUCKETS] {
+        out.truncate(at);
+        write_long(out, rows.len() as i64);
+        for (series, histogram) in rows {
+            if histogram.fits(most) {
+                histogram.write(out, series);
+            } else {
+                let mut coarser = (*histogram).clone();
+                coarser.coarsen_to(most);
+                coarser.write(out, series);
+            }
+        }
+        out.push(0);
+        if out.len() - begin <= MAX_RECORD {
+            return;
+        }
     }
 }
 
@@ -353,9 +372,12 @@ impl SeriesList {
 
     /// Gives slots to a layout's series, the next ones in their order; `picks` as in a block. Returns the first slot.
     pub(crate) fn append(&mut self, layout: &std::sync::Arc<Layout>, picks: Option<Box<[u32]>>) -> u32 {
-        let start = self.len;
+        let (start, new) = (self.len, picks.as_ref().map_or(layout.len(), |picks| picks.len()));
+        if new == 0 {
+            return start;
+        }
         self.has_counters |= layout.has_counters();
-        self.len += picks.as_ref().map_or(layout.len(), |picks| picks.len()) as u32;
+        self.len += new as u32;
         self.blocks.push(Block { start, layout: std::sync::Arc::clone(layout), picks });
         start
     }
@@ -414,41 +436,4 @@ impl Output {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use tidewatch_schemas::{Limits, Series};
-
-    use super::*;
-
-    #[test]
-    fn block_by_block_is_cell_by_cell() {
-        for (n, counters) in [(1, false), (7, true), (8, true), (9, false), (100, true)] {
-            let series: Vec<Series> = (0..n)
-                .map(|i| {
-                    if counters && i % 3 == 0 {
-                        Series::counter(format!("m{i}"), "")
-                    } else {
-                        Series::gauge(format!("m{i}"), "")
-                    }
-                })
-                .collect();
-            let mut list = SeriesList::default();
-            list.append(&Arc::new(Layout::new(&series, &Limits::default())), None);
-            let mut columns = Columns::default();
-            columns.grow(n, list.has_counters());
-            for (at, value) in [(500, -0.0), (1_000, -2.25), (70_000, 1e9), (70_000, 0.1)] {
-                let values: Vec<f64> = (0..n).map(|i| value * (1.0 + i as f64)).collect();
-                columns.add_run(0, at, &values);
-                let rows = Rows { columns: &columns, series: &list, slots: None };
-                let (mut blocks, mut cells) = (Vec::new(), Vec::new());
-                assert!(write_uniform(&mut blocks, &rows), "{n}");
-                write_cells(&mut cells, &rows);
-                assert_eq!(blocks, cells, "{n} at {at}");
-            }
-            columns.add(0, 80_000, 1.0);
-            let rows = Rows { columns: &columns, series: &list, slots: None };
-            assert!(!write_uniform(&mut Vec::new(), &rows), "{n}");
-        }
-    }
-}
+mod tests;

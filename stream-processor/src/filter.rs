@@ -20,7 +20,7 @@ mod template;
 
 use std::{fmt, sync::Arc};
 
-use tidewatch_schemas::Series;
+use tidewatch_schemas::{Reason, Series};
 use xxhash_rust::xxh3::xxh3_64;
 
 use action::{Action, Rule};
@@ -110,6 +110,28 @@ impl Filter {
         let mut draft = plan::Draft::new(layout);
         active.for_each(|action| action.apply(&mut draft));
         draft.finish()
+    }
+
+    /// What the rules make of a histogram's series; `None` = they leave it out. Derived series are made of values alone.
+    pub fn histogram(&self, server: &str, series: Series) -> Result<Option<Series>, Refused> {
+        let matching = self.matching(server);
+        let mut active =
+            self.active(&matching).filter(|action| !matches!(action, Action::Derive(_))).peekable();
+        if active.peek().is_none() {
+            return Ok(Some(series));
+        }
+        let mut draft = plan::Draft::new(&[series]);
+        active.for_each(|action| action.apply(&mut draft));
+        let mut plan = draft.finish();
+        match (plan.series.pop(), plan.sources.pop(), plan.refused.pop()) {
+            (Some(series), Some(Source::Copy(_)), _) => Ok(Some(series)),
+            (Some(series), ..) => Err(Refused {
+                reason: Reason::Refused,
+                message: format!("scale a histogram: {}", plan::named(&series)),
+            }),
+            (None, _, Some(refused)) => Err(refused),
+            (None, _, None) => Ok(None),
+        }
     }
 
     fn rules(&self) -> &[Rule] {

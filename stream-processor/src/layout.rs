@@ -14,6 +14,11 @@ use crate::{
     read::{self, ReadError},
 };
 
+mod histograms;
+
+use histograms::SoleSeries;
+pub(crate) use histograms::{Sole, Taken};
+
 /// Why something was refused, for a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -207,6 +212,8 @@ pub(crate) struct Layouts {
     limits: Limits,
     known: HashMap<(u128, u64), Shape>,
     announced: HashMap<i64, Announced>,
+    /// Those of histograms, which stand in no layout.
+    sole: SoleSeries,
     /// Entries after which the unused ones are looked for, and bytes of them.
     sweep_at: (usize, usize),
     /// Bytes of all entries.
@@ -227,6 +234,7 @@ impl Layouts {
             limits: Limits::default(),
             known: HashMap::new(),
             announced: HashMap::new(),
+            sole: SoleSeries::default(),
             sweep_at: SWEEP_AT,
             size: 0,
             sent: 0,
@@ -236,6 +244,7 @@ impl Layouts {
     /// Another filter; what the ids stand for stays.
     pub(crate) fn change_filter(&mut self, filter: Filter) {
         self.filter = filter;
+        self.sole.clear();
         self.known.clear();
         (self.size, self.sent) = (0, 0);
     }
@@ -250,9 +259,24 @@ impl Layouts {
         self.announced.get(&id)
     }
 
+    /// Servers of one class are filtered alike.
+    pub(crate) fn class(&self, server: &str) -> u64 {
+        if self.filter.is_none() { 0 } else { self.filter.class(server) }
+    }
+
+    /// What a histogram's series is taken as.
+    pub(crate) fn histogram(
+        &mut self,
+        hasher: Hasher,
+        (server, class): (&str, u64),
+        series: &[u8],
+    ) -> Result<Taken, ReadError> {
+        self.sole.take(&self.filter, &self.limits, hasher, (server, class), series)
+    }
+
     /// The shape of a layout; `bytes` are looked at only if nobody sent them before.
     pub(crate) fn shape(&mut self, server: &str, hash: u128, bytes: &[u8]) -> Result<Shape, ReadError> {
-        let class = if self.filter.is_none() { 0 } else { self.filter.class(server) };
+        let class = self.class(server);
         if let Some(shape) = self.known.get_mut(&(hash, class)) {
             if shape.sent.is_none() && self.sent + bytes.len() <= MAX_SENT {
                 self.sent += bytes.len();

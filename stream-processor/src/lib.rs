@@ -19,6 +19,7 @@ mod emit;
 mod encode;
 mod error;
 pub mod filter;
+mod histogram;
 mod layout;
 mod metrics;
 pub mod read;

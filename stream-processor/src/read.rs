@@ -1,10 +1,17 @@
 //! Reads a frame where it lies: a bounded reader of one writer schema, `MetricFrame`, that copies and allocates nothing.
+//! What a window's record has beside it is in `window.rs`.
 //!
-//! In: the record's bytes. Out: the head's fields, and the body (layout, values), which is split only once it is known
-//! whether the server has sent that layout before. Every length is checked against what is there; nothing recurses.
+//! In: the record's bytes. Out: the head's fields, and the body (layout, values, histograms), which is split only once it
+//! is known whether the server has sent that layout before. Every length is checked against what is there; nothing recurses.
 //! Binary Avro as of the specification 1.12; held to apache-avro by the golden files and by random bytes.
 
-use tidewatch_schemas::{DecodeError, MetricFrame, Series, SeriesKind, codec};
+use tidewatch_schemas::{AvroRecord, DecodeError, Series, SeriesKind, codec};
+
+mod histograms;
+mod window;
+
+pub use histograms::{BucketsView, HistogramView, Histograms, histograms};
+pub use window::{Column, Columns, Row, WindowView, columns, window};
 
 /// Why bytes are not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,10 +24,22 @@ pub enum ReadError {
     BadVarint(&'static str),
     #[error("read frame: {0} is not UTF-8")]
     NotText(&'static str),
-    #[error("read frame: series kind {0} is not known")]
-    BadKind(i64),
+    #[error("read frame: {0} is no int of 32 bits")]
+    BadInt(&'static str),
+    #[error("read frame: {0} is none of its kinds")]
+    BadKind(&'static str),
     #[error("read frame: {0} bytes left over")]
     Trailing(usize),
+}
+
+/// Which versions of its schema a datum may be of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// Ends before `histograms`.
+    First,
+    Current,
+    /// Nothing says which. What ends before `histograms` is of the first.
+    Either,
 }
 
 /// A frame as it lies in the record.
@@ -33,8 +52,9 @@ pub struct FrameView<'a> {
     pub collected_at: i64,
     /// 0 = the layout is inline.
     pub layout_id: i64,
-    /// The layout and the values, not yet told apart.
+    /// The layout, the values and the histograms, not yet told apart.
     pub body: &'a [u8],
+    pub version: Version,
 }
 
 impl FrameView<'_> {
@@ -48,39 +68,42 @@ impl FrameView<'_> {
 /// Bytes of a layout without series.
 pub(crate) const NO_LAYOUT: usize = 1;
 
-/// A frame's bytes behind its framing.
+/// A record's bytes behind its framing.
 #[derive(Debug)]
 pub enum Framed<'a> {
-    Datum(&'a [u8]),
+    Datum(&'a [u8], Version),
     /// JSON, or what only the general decoder can judge.
     Other,
 }
 
-/// Strips the framing; the schema's id in a Confluent frame is the registry's affair, ours is the one schema.
-pub fn unframe(bytes: &[u8]) -> Result<Framed<'_>, DecodeError> {
+/// Strips the framing; the schema's id in a Confluent frame is the registry's affair, `T` has two versions.
+pub fn unframe<T: AvroRecord>(bytes: &[u8]) -> Result<Framed<'_>, DecodeError> {
     match bytes {
         [0xC3, 0x01, rest @ ..] if rest.len() >= 8 => {
             let (fingerprint, datum) = rest.split_at(8);
-            if fingerprint != codec::fingerprint::<MetricFrame>() {
-                let mut id = [0; 8];
-                id.copy_from_slice(fingerprint);
-                return Err(DecodeError::UnknownSchema(u64::from_le_bytes(id)));
+            if fingerprint == codec::fingerprint::<T>() {
+                return Ok(Framed::Datum(datum, Version::Current));
             }
-            Ok(Framed::Datum(datum))
+            if codec::older_fingerprints::<T>().any(|older| fingerprint == older) {
+                return Ok(Framed::Datum(datum, Version::First));
+            }
+            let mut id = [0; 8];
+            id.copy_from_slice(fingerprint);
+            Err(DecodeError::UnknownSchema(u64::from_le_bytes(id)))
         }
-        [0, _, _, _, _, datum @ ..] => Ok(Framed::Datum(datum)),
+        [0, _, _, _, _, datum @ ..] => Ok(Framed::Datum(datum, Version::Either)),
         _ => Ok(Framed::Other),
     }
 }
 
-/// The head of a frame: everything before layout and values.
-pub fn head(datum: &[u8]) -> Result<FrameView<'_>, ReadError> {
+/// The head of a frame: everything before layout, values and histograms.
+pub fn head(datum: &[u8], version: Version) -> Result<FrameView<'_>, ReadError> {
     let mut cursor = Cursor(datum);
     let server = cursor.text("server")?;
     let sequence = cursor.long("sequence")?;
     let collected_at = cursor.long("collected_at")?;
     let layout_id = cursor.long("layout_id")?;
-    Ok(FrameView { server, sequence, collected_at, layout_id, body: cursor.0 })
+    Ok(FrameView { server, sequence, collected_at, layout_id, body: cursor.0, version })
 }
 
 /// How many bytes of a body are the layout, and how many series it has.
@@ -90,10 +113,7 @@ pub fn layout_extent(body: &[u8]) -> Result<(usize, usize), ReadError> {
     while let Some(block) = cursor.block("layout")? {
         series = series.saturating_add(block);
         for _ in 0..block {
-            cursor.skip_text("metric")?;
-            cursor.skip_map()?;
-            cursor.kind()?;
-            cursor.skip_text("unit")?;
+            cursor.skip_series()?;
         }
     }
     Ok((body.len() - cursor.0.len(), series))
@@ -105,23 +125,21 @@ pub fn layout_series(layout: &[u8]) -> Result<Vec<Series>, ReadError> {
     let mut series = Vec::new();
     while let Some(block) = cursor.block("layout")? {
         for _ in 0..block {
-            let metric = cursor.text("metric")?.to_owned();
-            let mut labels = tidewatch_schemas::Labels::new();
-            while let Some(entries) = cursor.block("labels")? {
-                for _ in 0..entries {
-                    let name = cursor.text("label")?.to_owned();
-                    labels.insert(name, cursor.text("label value")?.to_owned());
-                }
-            }
-            let kind = cursor.kind()?;
-            series.push(Series { metric, labels, kind, unit: cursor.text("unit")?.to_owned() });
+            series.push(cursor.series()?);
         }
     }
     if cursor.0.is_empty() { Ok(series) } else { Err(ReadError::Trailing(cursor.0.len())) }
 }
 
-/// The values, which are all that is left of a body behind its layout.
-pub fn values(bytes: &[u8], into: &mut Vec<f64>) -> Result<(), ReadError> {
+/// The one series whose bytes these are.
+pub fn series(bytes: &[u8]) -> Result<Series, ReadError> {
+    let mut cursor = Cursor(bytes);
+    let series = cursor.series()?;
+    if cursor.0.is_empty() { Ok(series) } else { Err(ReadError::Trailing(cursor.0.len())) }
+}
+
+/// The values, which stand in a body behind its layout; returns what is left behind them.
+pub fn values<'a>(bytes: &'a [u8], into: &mut Vec<f64>) -> Result<&'a [u8], ReadError> {
     into.clear();
     let mut cursor = Cursor(bytes);
     while let Some(block) = cursor.block("values")? {
@@ -129,9 +147,10 @@ pub fn values(bytes: &[u8], into: &mut Vec<f64>) -> Result<(), ReadError> {
         let (doubles, _) = cursor.take(length, "values")?.as_chunks::<8>();
         into.extend(doubles.iter().map(|bytes| f64::from_le_bytes(*bytes)));
     }
-    if cursor.0.is_empty() { Ok(()) } else { Err(ReadError::Trailing(cursor.0.len())) }
+    Ok(cursor.0)
 }
 
+#[derive(Debug, Clone, Copy)]
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
@@ -150,6 +169,16 @@ impl<'a> Cursor<'a> {
             }
         }
         Err(if self.0.len() < 10 { ReadError::Truncated(what) } else { ReadError::BadVarint(what) })
+    }
+
+    fn int(&mut self, what: &'static str) -> Result<i32, ReadError> {
+        i32::try_from(self.long(what)?).map_err(|_| ReadError::BadInt(what))
+    }
+
+    fn double(&mut self, what: &'static str) -> Result<f64, ReadError> {
+        let (bytes, tail) = self.0.split_first_chunk::<8>().ok_or(ReadError::Truncated(what))?;
+        self.0 = tail;
+        Ok(f64::from_le_bytes(*bytes))
     }
 
     #[inline]
@@ -176,6 +205,26 @@ impl<'a> Cursor<'a> {
         self.take(length, what).map(drop)
     }
 
+    fn series(&mut self) -> Result<Series, ReadError> {
+        let metric = self.text("metric")?.to_owned();
+        let mut labels = tidewatch_schemas::Labels::new();
+        while let Some(entries) = self.block("labels")? {
+            for _ in 0..entries {
+                let name = self.text("label")?.to_owned();
+                labels.insert(name, self.text("label value")?.to_owned());
+            }
+        }
+        let kind = self.kind()?;
+        Ok(Series { metric, labels, kind, unit: self.text("unit")?.to_owned() })
+    }
+
+    fn skip_series(&mut self) -> Result<(), ReadError> {
+        self.skip_text("metric")?;
+        self.skip_map()?;
+        self.kind()?;
+        self.skip_text("unit")
+    }
+
     fn skip_map(&mut self) -> Result<(), ReadError> {
         while let Some(block) = self.block("labels")? {
             for _ in 0..block {
@@ -190,7 +239,7 @@ impl<'a> Cursor<'a> {
         match self.long("kind")? {
             0 => Ok(SeriesKind::Gauge),
             1 => Ok(SeriesKind::Counter),
-            other => Err(ReadError::BadKind(other)),
+            _ => Err(ReadError::BadKind("series kind")),
         }
     }
 

@@ -8,17 +8,19 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use hashbrown::HashMap;
-use tidewatch_schemas::{AggregateFrame, AggregateKind, Reason};
+use tidewatch_schemas::{AggregateKind, Reason};
 
 use crate::{
+    aggregate::Cell,
     commit::Committed,
     encode::Output,
     filter::Filter,
     layout::{Announced, Hasher, Layouts, Refusal},
-    read::{self, FrameView},
+    read::{self, FrameView, WindowView},
 };
 
 mod brought;
+mod histograms;
 mod rule;
 mod sequences;
 mod server;
@@ -49,7 +51,7 @@ pub struct Record<'a> {
 pub enum Input<'a> {
     Frame(FrameView<'a>),
     /// A window of a shorter tier, to be rolled up.
-    Window(&'a AggregateFrame),
+    Window(WindowView<'a>),
     /// Moves the append clock and nothing else.
     Tick,
     /// Was no frame: moves the append clock, and is refused.
@@ -60,7 +62,7 @@ impl Input<'_> {
     fn server(&self) -> Option<&str> {
         match self {
             Self::Frame(frame) => Some(frame.server),
-            Self::Window(window) => Some(&window.server),
+            Self::Window(window) => Some(window.server),
             Self::Tick | Self::Unreadable(_) => None,
         }
     }
@@ -132,6 +134,7 @@ pub struct PartitionWindows {
     output: Output,
     values: Vec<f64>,
     transformed: Vec<f64>,
+    cells: Vec<Option<Cell>>,
     scratch: Scratch,
     #[cfg(test)]
     broken: Option<Rule>,
@@ -158,6 +161,7 @@ impl PartitionWindows {
             output: Output::default(),
             values: Vec::new(),
             transformed: Vec::new(),
+            cells: Vec::new(),
             scratch: Scratch::default(),
             #[cfg(test)]
             broken: None,
@@ -205,7 +209,7 @@ impl PartitionWindows {
                 self.take_frame(before, record.append_time, &frame, known).unwrap_or_else(Verdict::Refused)
             }
             Input::Window(window) => {
-                self.take_window(before, record.append_time, window, known).unwrap_or_else(Verdict::Refused)
+                self.take_window(before, record.append_time, &window, known).unwrap_or_else(Verdict::Refused)
             }
         };
         self.position = record.offset + 1;

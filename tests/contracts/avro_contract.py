@@ -128,6 +128,12 @@ def read_datum(record, datum):
     return value
 
 
+def resolve(record, version, datum):
+    """A datum of an older version, as the current one has it."""
+    writer = fastavro.parse_schema(_without_logical_types(schema_json(f"history/{record}.{version}")))
+    return fastavro.schemaless_reader(io.BytesIO(datum), writer, schema(record))
+
+
 def decode(record, data):
     """A record in single-object encoding, as the topics carry it."""
     expected = header(record)

@@ -75,6 +75,29 @@ def test_golden_file(case: Path):
     assert written == golden
 
 
+OLDER = sorted(FIXTURES.glob("history/*/*.json"))
+
+
+@pytest.mark.parametrize("case", OLDER, ids=lambda case: f"{case.parent.name}/{case.stem}")
+def test_what_an_older_version_wrote_is_resolved(case: Path):
+    """As a consumer with the current schema sees it: what was added has its default."""
+    record, _, version = case.parent.name.rpartition(".")
+    golden = case.with_suffix(".avro").read_bytes()
+    written_by = contract.schema_json(f"history/{record}.{version}")
+    fingerprint = contract.crc64_avro(contract.canonical(written_by).encode())
+    assert golden[:10] == b"\xc3\x01" + fingerprint.to_bytes(8, "little")
+
+    value = contract.resolve(record, int(version), golden[10:])
+    assert value.pop("histograms") == []
+    assert bits(twin(value)) == bits(json.loads(case.read_text()))
+
+
+def test_every_older_version_has_golden_files():
+    versions = {path.stem for path in (contract.SCHEMAS / "avro/history").glob("*.avsc")}
+    newest = {max(v for v in versions if v.rpartition(".")[0] == record) for record in RECORDS}
+    assert {case.parent.name for case in OLDER} == versions - newest
+
+
 def test_a_changed_byte_is_noticed():
     golden = bytearray((FIXTURES / "alert/firing.avro").read_bytes())
     golden[2] ^= 1

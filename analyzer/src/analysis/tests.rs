@@ -46,6 +46,7 @@ pub(super) fn frame(server: &str, window: i64, values: &[(Series, f64)]) -> Aggr
         m2: vec![0.0; n],
         increase: vec![0.0; n],
         resets: vec![0; n],
+        histograms: vec![],
     }
 }
 

@@ -231,6 +231,7 @@ impl Service {
             layout_id: 0,
             layout: layout(device),
             values: vec![1.5, f64::NAN],
+            histograms: vec![],
         };
         let encoded = self.layouts.encode(&frame, changed).unwrap();
         assert_eq!((encoded.samples, encoded.collected_at), (1, frame.collected_at));

@@ -31,6 +31,7 @@ impl Sheet {
             layout_id: 0,
             layout: Vec::new(),
             values: Vec::new(),
+            histograms: Vec::new(),
         };
         Self { frame, at: 0, bytes: 0, refused: 0, changed: false, limits: Limits::default() }
     }

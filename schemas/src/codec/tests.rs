@@ -16,6 +16,7 @@ fn frame() -> MetricFrame {
             Series::counter("node_cpu_seconds_total", "seconds").with("cpu", "0").with("mode", "idle"),
         ],
         values: vec![0.25, f64::NAN],
+        histograms: vec![],
     }
 }
 

@@ -25,6 +25,7 @@ fn frame() -> AggregateFrame {
         m2: vec![0.0],
         increase: vec![0.0],
         resets: vec![0],
+        histograms: vec![],
     }
 }
 
@@ -33,7 +34,7 @@ fn reason_of(frame: &AggregateFrame) -> Option<Reason> {
     match parse(Kind::Windows(Tier::TenSeconds), Some(&bytes), NOW) {
         Body::Bad(reason, _) => Some(reason),
         Body::Windows(Tier::TenSeconds, read) => {
-            assert_eq!(&read, frame);
+            assert_eq!(*read, *frame);
             None
         }
         other => panic!("{other:?}"),

@@ -117,6 +117,7 @@ pub(crate) fn frame(server: &str, window: i64, value: f64, layout: Vec<Series>) 
         m2: vec![0.0; n],
         increase: vec![0.0; n],
         resets: vec![0; n],
+        histograms: vec![],
     }
 }
 
@@ -126,7 +127,11 @@ pub(crate) fn layout() -> Vec<Series> {
 
 pub(crate) fn windows(offset: i64, frame: AggregateFrame) -> Item {
     let tier = Tier::of_window(frame.window_ms).expect("tier");
-    item(if tier == Tier::TenSeconds { "m.10s" } else { "m.1m" }, offset, Body::Windows(tier, frame))
+    item(
+        if tier == Tier::TenSeconds { "m.10s" } else { "m.1m" },
+        offset,
+        Body::Windows(tier, Box::new(frame)),
+    )
 }
 
 /// All rows of a tier, by series and time.

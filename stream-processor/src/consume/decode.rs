@@ -6,20 +6,20 @@ use rdkafka::{
     message::{BorrowedHeaders, BorrowedMessage, Headers},
 };
 use tidewatch_schemas::{
-    AggregateFrame, DecodeError, MetricFrame, Reason, decode as general, encode, headers,
+    AggregateFrame, AvroRecord, DecodeError, MetricFrame, Reason, decode as general, encode, headers,
 };
 
 use super::inputs::Kind;
 use crate::{
-    read::{self, FrameView, Framed},
+    read::{self, FrameView, Framed, ReadError, Version, WindowView},
     window::Input,
 };
 
-/// What a message turned out to be.
+/// What a message turned out to be. Frames and windows lie in the message, or in scratch.
 #[derive(Debug)]
 pub(super) enum Decoded<'a> {
     Frame(FrameView<'a>),
-    Window(Box<AggregateFrame>),
+    Window(WindowView<'a>),
     Tick,
     Unreadable(Reason, String),
 }
@@ -28,7 +28,7 @@ impl Decoded<'_> {
     pub(super) fn input(&self) -> Input<'_> {
         match self {
             Self::Frame(frame) => Input::Frame(*frame),
-            Self::Window(window) => Input::Window(window),
+            Self::Window(window) => Input::Window(*window),
             Self::Tick => Input::Tick,
             Self::Unreadable(reason, _) => Input::Unreadable(*reason),
         }
@@ -51,23 +51,28 @@ pub(super) fn decode<'a>(
         return Decoded::Tick;
     }
     match kind {
-        Kind::Frames => frame(payload, scratch),
-        Kind::Windows => match general::<AggregateFrame>(payload) {
-            Ok((window, _)) => Decoded::Window(Box::new(window)),
-            Err(error) => unreadable(&error),
-        },
+        Kind::Frames => read::<MetricFrame>(payload, scratch, |datum, version| {
+            read::head(datum, version).map(Decoded::Frame)
+        }),
+        Kind::Windows => read::<AggregateFrame>(payload, scratch, |datum, version| {
+            read::window(datum, version).map(Decoded::Window)
+        }),
     }
 }
 
-fn frame<'a>(payload: &'a [u8], scratch: &'a mut Vec<u8>) -> Decoded<'a> {
-    let datum = match read::unframe(payload) {
-        Ok(Framed::Datum(datum)) => datum,
-        Ok(Framed::Other) => match general::<MetricFrame>(payload) {
-            Ok((frame, _)) => match encode(&frame) {
+fn read<'a, T: AvroRecord>(
+    payload: &'a [u8],
+    scratch: &'a mut Vec<u8>,
+    head: impl Fn(&'a [u8], Version) -> Result<Decoded<'a>, ReadError>,
+) -> Decoded<'a> {
+    let (datum, version) = match read::unframe::<T>(payload) {
+        Ok(Framed::Datum(datum, version)) => (datum, version),
+        Ok(Framed::Other) => match general::<T>(payload) {
+            Ok((record, _)) => match encode(&record) {
                 Ok(bytes) => {
                     *scratch = bytes;
                     // behind the mark and the fingerprint
-                    &scratch[10..]
+                    (&scratch[10..], Version::Current)
                 }
                 Err(error) => return Decoded::Unreadable(Reason::Undecodable, error.to_string()),
             },
@@ -75,10 +80,7 @@ fn frame<'a>(payload: &'a [u8], scratch: &'a mut Vec<u8>) -> Decoded<'a> {
         },
         Err(error) => return unreadable(&error),
     };
-    match read::head(datum) {
-        Ok(frame) => Decoded::Frame(frame),
-        Err(error) => Decoded::Unreadable(Reason::Undecodable, error.to_string()),
-    }
+    head(datum, version).unwrap_or_else(|error| Decoded::Unreadable(Reason::Undecodable, error.to_string()))
 }
 
 fn is_tick(headers: &BorrowedHeaders) -> bool {

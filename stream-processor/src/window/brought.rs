@@ -53,12 +53,12 @@ impl Brought for Values<'_> {
 }
 
 /// The rows of a window record; `None` where a row is none.
-pub(super) struct Cells {
+pub(super) struct Cells<'a> {
     pub(super) start: i64,
-    pub(super) rows: Vec<Option<Cell>>,
+    pub(super) rows: &'a [Option<Cell>],
 }
 
-impl Brought for Cells {
+impl Brought for Cells<'_> {
     fn len(&self) -> usize {
         self.rows.len()
     }

@@ -10,6 +10,7 @@ use tidewatch_schemas::{AggregateKind, Origin};
 use super::{
     Tiers, Verdict, WindowSettings,
     brought::Brought,
+    histograms::{Arrival, Arrivals},
     span::{REFUSED, Slots, Span, Window},
     window_end,
 };
@@ -17,7 +18,7 @@ use crate::{
     columns::Columns,
     encode::{Identity, Output, Rows},
     layout::{Hasher, Refusal, Shape},
-    read::{FrameView, NO_LAYOUT},
+    read::NO_LAYOUT,
 };
 
 /// What a step knows besides the record.
@@ -49,6 +50,8 @@ pub(super) struct Scratch {
     /// Index and slot of each good series.
     good: Vec<(u32, u32)>,
     slots: Vec<u32>,
+    /// The record's histograms.
+    pub(super) arrivals: Arrivals,
 }
 
 #[derive(Debug)]
@@ -128,15 +131,15 @@ impl Server {
         self.next_end < i64::MAX
     }
 
-    /// The layout that is likely to come next, if it has come.
+    /// The layout that is likely to come next, if it is what the body of a record begins with or names.
     #[inline]
-    pub(super) fn predict(&self, frame: &FrameView<'_>, hasher: Hasher) -> Option<u32> {
+    pub(super) fn predict(&self, body: &[u8], named: Option<i64>, hasher: Hasher) -> Option<u32> {
         let next = self.entries.get(self.last as usize)?.next;
         let entry = self.entries.get(next as usize)?;
-        if let Some(id) = frame.named_layout() {
+        if let Some(id) = named {
             return (entry.layout.id == id).then_some(next);
         }
-        let layout = frame.body.get(..entry.layout.len as usize)?;
+        let layout = body.get(..entry.layout.len as usize)?;
         let same = match &entry.layout.shape.sent {
             Some(sent) => layout == &**sent,
             None => hasher.hash(layout) == entry.layout.hash,
@@ -265,11 +268,16 @@ impl Server {
                 }
             }
             samples = scratch.good.len();
-            if samples == 0
-                && let Some(refusal) = refused
-            {
-                return Verdict::Refused(refusal);
-            }
+        }
+        scratch.arrivals.place(|series| span.histogram_slot(series));
+        let observed = &scratch.arrivals.good;
+        let odd = run.is_none() || scratch.arrivals.refused.is_some();
+        refused = scratch.arrivals.refused.take().or(refused);
+        if odd
+            && samples + observed.len() == 0
+            && let Some(refusal) = refused
+        {
+            return Verdict::Refused(refusal);
         }
         for tier in &context.tiers.0 {
             let end = window_end(time, tier.ms);
@@ -284,14 +292,20 @@ impl Server {
                 }
             }
             match window {
-                Window::Open(columns) => {
-                    columns.grow(span.series.len(), span.series.has_counters());
-                    if let Some(first) = run {
-                        brought.add_all(start, first, columns);
-                    } else {
-                        for &(index, slot) in &scratch.good {
+                Window::Open(open) => {
+                    let columns = &mut open.columns;
+                    if samples > 0 {
+                        columns.grow(span.series.len(), span.series.has_counters());
+                    }
+                    match run {
+                        _ if samples == 0 => {}
+                        Some(first) => brought.add_all(start, first, columns),
+                        None => scratch.good.iter().for_each(|&(index, slot)| {
                             brought.add(index as usize, start, slot as usize, columns);
-                        }
+                        }),
+                    }
+                    for Arrival { slot, histogram, .. } in observed {
+                        open.histograms.get_or_insert_default().merge(*slot, histogram);
                     }
                 }
                 Window::Untouched | Window::Closed => {
@@ -306,7 +320,8 @@ impl Server {
                         scratch.slots.push(slot);
                     }
                     let rows = Rows { columns: &delta, series: &span.series, slots: Some(&scratch.slots) };
-                    emit.push(&self.name, &context.identity(end, tier.ms, AggregateKind::Delta), &rows);
+                    let identity = context.identity(end, tier.ms, AggregateKind::Delta);
+                    emit.push(&self.name, &identity, &rows, &scratch.arrivals.rows());
                 }
             }
         }
@@ -314,7 +329,7 @@ impl Server {
             self.watermark = seen;
             self.close(context, AggregateKind::Final, seen - context.settings.grace_ms, emit);
         }
-        Verdict::Counted { samples, refused }
+        Verdict::Counted { samples: samples + observed.len(), refused }
     }
 
     /// Closes every window that ends at or before `time`.
@@ -337,11 +352,12 @@ impl Server {
                 }
                 if end > time {
                     self.next_end = self.next_end.min(end);
-                } else if let Window::Open(columns) = std::mem::replace(window, Window::Closed)
+                } else if let Window::Open(open) = std::mem::replace(window, Window::Closed)
                     && let Some(emit) = emit.as_deref_mut()
                 {
-                    let rows = Rows { columns: &columns, series: &span.series, slots: None };
-                    emit.push(&self.name, &context.identity(end, tier, kind), &rows);
+                    let rows = Rows { columns: &open.columns, series: &span.series, slots: None };
+                    let histograms = span.histogram_rows(open.histograms.as_deref());
+                    emit.push(&self.name, &context.identity(end, tier, kind), &rows, &histograms);
                 }
             }
         }

@@ -6,13 +6,15 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tidewatch_schemas::Reason;
 
-use super::sequences::Sequences;
+use super::{
+    histograms::{HistogramSlots, Observed, too_many},
+    sequences::Sequences,
+};
 use crate::{
     columns::Columns,
-    encode::{Room, SeriesList},
-    layout::{Hasher, Layout, Refusal},
+    encode::{HistogramRow, Room, SeriesList},
+    layout::{Hasher, Layout, Refusal, Sole},
 };
 
 /// A slot for a series that is refused.
@@ -40,9 +42,17 @@ impl Slots {
 pub(super) enum Window {
     /// Nothing was sent for it yet.
     Untouched,
-    /// By slot; series that came later have no cell yet. Boxed: most windows of a span are not open.
-    Open(Box<Columns>),
+    /// Boxed: most windows of a span are not open.
+    Open(Box<Open>),
     Closed,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    /// By slot; series that came later have no cell yet.
+    pub(super) columns: Columns,
+    /// Made when the first comes.
+    pub(super) histograms: Option<Box<Observed>>,
 }
 
 #[derive(Debug)]
@@ -53,6 +63,8 @@ pub(super) struct Span {
     room: Room,
     /// By the hash of a series' identity; made when a second layout comes.
     slots: Option<HashMap<u128, u32>>,
+    /// Made when the first histogram comes.
+    pub(super) histograms: Option<Box<HistogramSlots>>,
     pub(super) sequences: Sequences,
     /// By tier, then by time.
     pub(super) windows: Box<[Window]>,
@@ -65,6 +77,7 @@ impl Span {
             series: SeriesList::default(),
             room: Room::new(max_series),
             slots: None,
+            histograms: None,
             sequences: Sequences::default(),
             windows: std::iter::repeat_with(|| Window::Untouched).take(windows).collect(),
         }
@@ -73,6 +86,9 @@ impl Span {
     /// The slots of a layout's series, new ones for those that are new; and why some have none.
     pub(super) fn resolve(&mut self, layout: &Arc<Layout>, hasher: Hasher) -> (Slots, Option<Refusal>) {
         let (bad, refusal) = layout.bad();
+        if layout.len() == 0 && refusal.is_none() {
+            return (Slots::Run(0), None);
+        }
         let whole = self.series.len() == 0 && bad.is_empty();
         if whole && self.room.take(layout.len(), layout.all().len()) {
             return (Slots::Run(self.series.append(layout, None)), refusal.cloned());
@@ -92,8 +108,7 @@ impl Span {
             slots.push(match known.get(&identity) {
                 Some(&slot) => slot,
                 None if !self.room.take(1, layout.series(index).len()) => {
-                    let message = "more series of one server than its window may hold";
-                    refusal = Some(Refusal::new(Reason::TooManySeries, message));
+                    refusal = Some(too_many());
                     REFUSED
                 }
                 None => {
@@ -113,5 +128,17 @@ impl Span {
         });
         let slots = if run { Slots::Run(slots[0]) } else { Slots::Each(slots.into()) };
         (slots, refusal)
+    }
+
+    /// The slot of a histogram's series, a new one if there is room.
+    pub(super) fn histogram_slot(&mut self, series: &Arc<Sole>) -> Option<u32> {
+        let room = &mut self.room;
+        self.histograms.get_or_insert_default().slot(series, |bytes| room.take_histogram(bytes))
+    }
+
+    /// The rows of a window's histograms.
+    pub(super) fn histogram_rows<'a>(&'a self, observed: Option<&'a Observed>) -> Vec<HistogramRow<'a>> {
+        let both = self.histograms.as_deref().zip(observed);
+        both.map_or_else(Vec::new, |(series, observed)| observed.rows(series))
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: nothing is remembered of a record that is refused as a whole or late.
 
 use tidewatch_schemas::{
-    AggregateFrame, AggregateKind, Reason, ServerName,
+    AggregateKind, Reason, ServerName,
     validate::{MAX_VALUE, check_server_name, check_time},
 };
 
@@ -19,8 +19,8 @@ use crate::{
     aggregate::Cell,
     columns::Columns,
     encode::{Room, Rows, SeriesList},
-    layout::{Refusal, write_layout},
-    read::{self, FrameView, NO_LAYOUT},
+    layout::Refusal,
+    read::{self, FrameView, NO_LAYOUT, WindowView},
 };
 
 /// A server's number and its entry for a layout; or the layout, if it never sent that.
@@ -34,9 +34,8 @@ impl PartitionWindows {
         frame: &FrameView<'_>,
         known: Option<u32>,
     ) -> Result<Verdict, Refusal> {
-        let predicted = known
-            .and_then(|known| self.servers[known as usize].predict(frame, self.hasher).map(|e| (known, e)));
         let named = frame.named_layout();
+        let predicted = self.predict(known, frame.body, named);
         let announced = named.and_then(|id| self.layouts.announced(id));
         let (extent, series) = match (predicted, named) {
             (Some((known, entry)), _) => self.servers[known as usize].extent(entry, named.is_some()),
@@ -44,7 +43,8 @@ impl PartitionWindows {
             (None, None) => read::layout_extent(frame.body).map_err(undecodable)?,
         };
         let (layout, values) = frame.body.split_at(extent);
-        read::values(values, &mut self.values).map_err(undecodable)?;
+        let rest = read::values(values, &mut self.values).map_err(undecodable)?;
+        let histograms = read::histograms(rest, frame.version).map_err(undecodable)?;
         // only of bytes that are a frame: what they say of themselves is worth nothing otherwise
         check_head(frame.server, known, frame.collected_at, append_time)?;
         if let Some(id) = named
@@ -57,7 +57,7 @@ impl PartitionWindows {
             let message = format!("{} values for {series} series", self.values.len());
             return Err(Refusal::new(Reason::LayoutMismatch, message));
         }
-        if series == 0 {
+        if series == 0 && histograms.is_empty() {
             return Err(Refusal::new(Reason::NoMetrics, "a frame without values"));
         }
         let late = self.is_late(frame.collected_at);
@@ -71,6 +71,10 @@ impl PartitionWindows {
             Some(found) => Ok(found),
             None => self.find(frame.server, known, layout, named)?,
         };
+        let arrivals = &mut self.scratch.arrivals;
+        arrivals
+            .read(&mut self.layouts, self.hasher, frame.server, histograms, MAX_VALUE)
+            .map_err(undecodable)?;
         let shape = match &found {
             Ok((known, entry)) => self.servers[*known as usize].shape(*entry),
             Err(new) => &new.shape,
@@ -98,13 +102,21 @@ impl PartitionWindows {
         &mut self,
         here: Beginning,
         append_time: i64,
-        window: &AggregateFrame,
+        window: &WindowView<'_>,
         known: Option<u32>,
     ) -> Result<Verdict, Refusal> {
-        let time = window.window_start;
-        check_head(&window.server, known, time, append_time)?;
+        let predicted = self.predict(known, window.body, None);
+        let (extent, series) = match predicted {
+            Some((known, entry)) => self.servers[known as usize].extent(entry, false),
+            None => read::layout_extent(window.body).map_err(undecodable)?,
+        };
+        let (layout, rest) = window.body.split_at(extent);
+        let columns = read::columns(rest, window.version).map_err(undecodable)?;
+        let (time, length) = (window.window_start, window.window_ms);
+        check_head(window.server, known, time, append_time)?;
         let shortest = self.setup.settings.shortest();
-        if !window.is_consistent() || window.window_ms >= shortest || shortest % window.window_ms != 0 {
+        let fits = (1..shortest).contains(&length) && shortest % length == 0 && time.rem_euclid(length) == 0;
+        if !fits || !columns.are_of(series) || columns.count.longs().any(|count| count <= 0) {
             return Err(Refusal::new(Reason::LayoutMismatch, "a window that is no part of one of this tier"));
         }
         let late = self.is_late(time);
@@ -114,19 +126,36 @@ impl PartitionWindows {
         if !late {
             self.check_room(known, time)?;
         }
-        let mut layout = Vec::with_capacity(window.layout.len() * 64);
-        write_layout(&mut layout, &window.layout);
-        let found = self.find(&window.server, known, &layout, None)?;
-        let rows = (0..window.layout.len()).map(|row| Cell::of_row(window, row)).collect();
-        let brought = Cells { start: time, rows };
-        if late {
-            return Ok(self.backfill(here.offset, &window.server, &found, time, &brought));
-        }
-        let (known, entry) = self.learn(&window.server, known, found);
-        // unique within the span: a record of the log makes one window a record at most
-        let child = time.rem_euclid(self.setup.settings.longest()) / window.window_ms;
-        let sequence = (window.origin.offset << 12 | child & 0xFFF).saturating_add(1);
-        self.count(here, known, entry, (time, window.window_end()), sequence, &brought)
+        let found = match predicted {
+            Some(found) => Ok(found),
+            None => self.find(window.server, known, layout, None)?,
+        };
+        let arrivals = &mut self.scratch.arrivals;
+        arrivals
+            .read(&mut self.layouts, self.hasher, window.server, columns.histograms, f64::MAX)
+            .map_err(undecodable)?;
+        let mut cells = std::mem::take(&mut self.cells);
+        cells.clear();
+        cells.extend(columns.rows().map(|row| Cell::of_row(length, &row)));
+        let brought = Cells { start: time, rows: &cells };
+        let verdict = if late {
+            Ok(self.backfill(here.offset, window.server, &found, time, &brought))
+        } else {
+            let (known, entry) = self.learn(window.server, known, found);
+            // unique within the span: a record of the log makes one window a record at most
+            let child = time.rem_euclid(self.setup.settings.longest()) / length;
+            let sequence = (window.offset << 12 | child & 0xFFF).saturating_add(1);
+            self.count(here, known, entry, (time, time + length), sequence, &brought)
+        };
+        self.cells = cells;
+        verdict
+    }
+
+    /// The server, and its entry for the layout that is likely to come next, if it has come.
+    fn predict(&self, known: Option<u32>, body: &[u8], named: Option<i64>) -> Option<(u32, u32)> {
+        let known = known?;
+        let entry = self.servers[known as usize].predict(body, named, self.hasher)?;
+        Some((known, entry))
     }
 
     fn is_late(&self, time: i64) -> bool {
@@ -257,7 +286,10 @@ impl PartitionWindows {
                 }
             }
             let rows = Rows { columns: &columns, series: &series, slots: None };
-            self.output.push(server, &context.identity(end, tier.ms, AggregateKind::Delta), &rows);
+            let mut histograms = self.scratch.arrivals.rows();
+            histograms.retain(|(series, _)| room.take_histogram(series.len()));
+            let identity = context.identity(end, tier.ms, AggregateKind::Delta);
+            self.output.push(server, &identity, &rows, &histograms);
         }
         Verdict::Late
     }

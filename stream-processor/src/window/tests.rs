@@ -3,12 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidewatch_schemas::{AggregateKind, Layout, MetricFrame, Series, decode, encode};
+use tidewatch_schemas::{
+    AggregateFrame, AggregateKind, Buckets, Histogram, Layout, MetricFrame, Series, decode, encode,
+};
 
 use super::*;
-use crate::{layout::write_layout, read};
+use crate::{layout::write_layout, read, read::Version};
 
 mod cases;
+mod histograms;
 mod reference;
 mod rollup;
 mod simulate;
@@ -76,6 +79,38 @@ fn settings(random: &mut Random) -> WindowSettings {
     }
 }
 
+/// Now and then some: of several scales, near each other or not, one empty now and then.
+fn histograms(random: &mut Random) -> Vec<Histogram> {
+    if !random.chance(30) {
+        return vec![];
+    }
+    let buckets = |random: &mut Random| Buckets {
+        offset: random.pick(&[-500, -7, -1, 0, 3, 600]) + random.below(9) as i32,
+        counts: (0..random.below(6)).map(|_| random.pick(&[0, 1, 1, 2, 40])).collect(),
+    };
+    let first = random.below(3);
+    let all = first..=first + random.below(2);
+    let one = |i| {
+        let (positive, negative) =
+            (buckets(random), if random.chance(30) { buckets(random) } else { Buckets::default() });
+        let zero_count = random.below(3) as i64;
+        let value = |random: &mut Random| (!random.chance(10)).then(|| random.below(1_000) as f64 - 500.0);
+        Histogram {
+            series: Series::gauge(format!("h{i}"), "seconds"),
+            count: zero_count + positive.counts.iter().chain(&negative.counts).sum::<i64>(),
+            sum: value(random),
+            min: value(random),
+            max: value(random),
+            scale: random.pick(&[0, 2, 3, 3, 5]),
+            zero_threshold: random.pick(&[0.0, 0.0, 1e-9, 0.5]),
+            zero_count,
+            positive,
+            negative,
+        }
+    };
+    all.map(one).collect()
+}
+
 /// Several servers, some with bad clocks; reordered, repeated, late, silent; layouts that change.
 fn log(random: &mut Random, longest: u64) -> Log {
     let servers: Vec<i64> =
@@ -104,7 +139,8 @@ fn log(random: &mut Random, longest: u64) -> Log {
         while !moments.insert((server, collected_at)) {
             collected_at += 1;
         }
-        let width = 1 + random.below(3) as usize;
+        let histograms = histograms(random);
+        let width = if histograms.is_empty() { 1 + random.below(3) } else { random.below(3) } as usize;
         let entry = if random.chance(40) { Entry::naming } else { Entry::frame };
         let frame = entry(MetricFrame {
             server: format!("s{server}"),
@@ -117,6 +153,7 @@ fn log(random: &mut Random, longest: u64) -> Log {
             values: (0..width)
                 .map(|_| if random.chance(5) { f64::NAN } else { random.below(2_000) as f64 - 1_000.0 })
                 .collect(),
+            histograms,
         });
         if !matches!(&frame, Entry::Frame(frame, _) if frame.sequence == 0) {
             sent.push(frame.clone());
@@ -138,7 +175,7 @@ fn log(random: &mut Random, longest: u64) -> Log {
 fn record(log: &Log, offset: usize) -> Record<'_> {
     let (append_time, entry) = &log[offset];
     let input = match entry {
-        Entry::Frame(_, bytes) => Input::Frame(read::head(bytes).unwrap()),
+        Entry::Frame(_, bytes) => Input::Frame(read::head(bytes, Version::Current).unwrap()),
         Entry::Tick => Input::Tick,
         Entry::Garbage => Input::Unreadable(Reason::Undecodable),
     };
@@ -266,10 +303,14 @@ impl Owner {
     }
 }
 
+fn the_filter() -> Filter {
+    let [value, histogram] = [reference::DROPPED, reference::DROPPED_HISTOGRAM];
+    Filter::parse(&format!("rules: [{{drop: {{metric: /{value}|{histogram}/}}}}]")).unwrap()
+}
+
 /// The one filter of these tests, or none.
 fn filter_of(settings: &WindowSettings) -> Filter {
-    let text = format!("rules: [{{drop: {{metric: {}}}}}]", reference::DROPPED);
-    let filter = Filter::parse(&text).unwrap();
+    let filter = the_filter();
     if settings.filter == filter.fingerprint() { filter } else { Filter::none() }
 }
 

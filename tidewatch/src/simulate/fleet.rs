@@ -101,6 +101,7 @@ impl Fleet {
             layout_id: 0,
             layout: self.layout.clone(),
             values: self.host_values(server, seconds, &load),
+            histograms: Vec::new(),
         };
         for extra in frame.values.len()..self.layout.len() {
             let stream = (server * 100_000 + extra) as u64;

@@ -177,6 +177,7 @@ pub(crate) mod tests {
             m2: both(0.0),
             increase: both(w.increase),
             resets: vec![0, 0],
+            histograms: vec![],
         }
     }
 

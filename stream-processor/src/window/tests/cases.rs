@@ -12,6 +12,7 @@ fn a_servers_bad_clock_touches_no_other() {
             layout_id: 0,
             layout: vec![Series::gauge("m", "")],
             values: vec![1.0],
+            histograms: vec![],
         })
     };
     let good: Log = (0..60).map(|i| (START + i * 1_000, (frame("good", i + 1, START + i * 1_000)))).collect();
@@ -43,11 +44,12 @@ fn bad_series_are_refused_and_the_good_rest_counts() {
         layout_id: 0,
         layout,
         values,
+        histograms: vec![],
     };
     let mut take = |frame: &MetricFrame| {
         let offset = windows.position();
         let bytes = encode(frame).unwrap();
-        let input = Input::Frame(read::head(&bytes[10..]).unwrap());
+        let input = Input::Frame(read::head(&bytes[10..], Version::Current).unwrap());
         windows.step(Record { offset, append_time: START, input })
     };
     let g = |name: &str| Series::gauge(name, "");
@@ -90,9 +92,10 @@ fn invented_servers_are_refused_beyond_the_cap_and_nothing_is_remembered_of_them
             layout_id: 0,
             layout: vec![Series::gauge("m", "")],
             values: vec![1.0],
+            histograms: vec![],
         };
         let bytes = encode(&frame).unwrap();
-        let input = Input::Frame(read::head(&bytes[10..]).unwrap());
+        let input = Input::Frame(read::head(&bytes[10..], Version::Current).unwrap());
         let verdict = windows.step(Record { offset: windows.position(), append_time: START, input });
         let refused = match verdict {
             Verdict::Refused(refusal) => Some(refusal.reason),
@@ -126,9 +129,10 @@ fn no_window_is_larger_than_a_record_may_be() {
             layout_id: 0,
             layout: series.collect(),
             values: (0..width).map(|i| i as f64 + 0.1).collect(),
+            histograms: vec![],
         };
         let bytes = encode(&frame).unwrap();
-        let input = Input::Frame(read::head(&bytes[10..]).unwrap());
+        let input = Input::Frame(read::head(&bytes[10..], Version::Current).unwrap());
         let verdict = windows.step(Record { offset: windows.position(), append_time: START, input });
         (verdict, windows.cut().unwrap().output)
     };
@@ -154,6 +158,7 @@ fn a_setup_changes_while_records_flow() {
             layout_id: 0,
             layout: vec![Series::gauge("m0", ""), Series::gauge(reference::DROPPED, "")],
             values: vec![1.0, 1.0],
+            histograms: vec![],
         })
     };
     let mut log: Log = (0..30).map(|i| (START + i * 1_000, frame(i))).collect();
@@ -171,7 +176,7 @@ fn a_setup_changes_while_records_flow() {
     }
     let count = |metric: &str, tier| -> i64 {
         let totals = reference::merged(&seen).into_iter();
-        totals.filter(|((_, ms, _, name), _)| *ms == tier && name == metric).map(|(_, total)| total.0).sum()
+        totals.filter(|((_, ms, _, name), _)| *ms == tier && name == metric).map(|(_, sum)| sum.count()).sum()
     };
     assert_eq!((count("m0", 10_000), count("m0", 60_000)), (30, 30));
     assert_eq!((count(reference::DROPPED, 10_000), count(reference::DROPPED, 60_000)), (12, 12));
@@ -189,6 +194,7 @@ fn a_frame_may_name_its_layout() {
         layout_id: 0,
         layout: layout.to_vec(),
         values: values.to_vec(),
+        histograms: vec![],
     };
     let log: Log = [
         Entry::naming(frame(1, &ab, &[1.0, 10.0])),

@@ -35,13 +35,10 @@ fn for_each_seed(share: u64, check: impl Fn(u64) + Sync) {
     });
 }
 
-type Difference<'a> = Vec<(&'a reference::Key, Option<&'a reference::Total>, Option<&'a reference::Total>)>;
+type Difference<'a> = Vec<(&'a reference::Key, Option<&'a reference::Sum>, Option<&'a reference::Sum>)>;
 
 /// What stands in one of the two only, or otherwise.
-fn difference<'a>(
-    a: &'a BTreeMap<reference::Key, reference::Total>,
-    b: &'a BTreeMap<reference::Key, reference::Total>,
-) -> Difference<'a> {
+fn difference<'a>(a: &'a reference::Totals, b: &'a reference::Totals) -> Difference<'a> {
     let keys: BTreeSet<_> = a.keys().chain(b.keys()).collect();
     keys.into_iter().map(|key| (key, a.get(key), b.get(key))).filter(|(_, a, b)| a != b).collect()
 }
@@ -119,8 +116,7 @@ fn without_repeats(mut log: Log) -> Log {
 fn two(random: &mut Random) -> [WindowSettings; 2] {
     let first = settings(random);
     let lateness_ms = random.pick(&[30_000, 60_000, 90_000, 200_000]);
-    let text = format!("rules: [{{drop: {{metric: {}}}}}]", reference::DROPPED);
-    let filter = if random.chance(50) { Filter::parse(&text).unwrap().fingerprint() } else { 0 };
+    let filter = if random.chance(50) { the_filter().fingerprint() } else { 0 };
     let second = WindowSettings {
         grace_ms: first.grace_ms + 1_000,
         idle_ms: first.idle_ms + 5_000,
@@ -177,6 +173,7 @@ fn a_floor_that_was_passed_stays_passed_when_the_lateness_grows() {
             layout_id: 0,
             layout: vec![Series::gauge("m", "")],
             values: vec![1.0],
+            histograms: vec![],
         })
     };
     let mut log: Log = vec![(START, frame(1, START)), (START + 100_000, frame(2, START + 100_000))];
@@ -190,7 +187,7 @@ fn a_floor_that_was_passed_stays_passed_when_the_lateness_grows() {
         zombie: false,
     });
     assert_eq!(seen.late, [2, 3]);
-    let counts = merged(&seen.windows).values().map(|total| total.0).sum::<i64>();
+    let counts = merged(&seen.windows).values().map(reference::Sum::count).sum::<i64>();
     assert_eq!(counts, 4, "two frames in two tiers");
 }
 
