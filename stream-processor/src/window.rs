@@ -73,7 +73,7 @@ impl Input<'_> {
 pub enum Verdict {
     /// Nothing to count: a tick.
     Ticked,
-    /// Every good sample is in a window (`samples` of them); `refused` says what was wrong with others.
+    /// Every good sample is in a window (`samples` of them, a histogram being one); `refused` says what was wrong with others.
     Counted { samples: usize, refused: Option<Refusal> },
     /// Below the floor: for the late topic.
     Late,

@@ -51,11 +51,18 @@ def series(metric, labels=b"\x00"):
 
 
 def layout(*metrics):
-    return long(len(metrics)) + b"".join(map(series, metrics)) + b"\x00"
+    return (long(len(metrics)) if metrics else b"") + b"".join(map(series, metrics)) + b"\x00"
 
 
-def values(*numbers):
-    return (long(len(numbers)) + struct.pack(f"<{len(numbers)}d", *numbers) if numbers else b"") + b"\x00"
+def values(*numbers, histograms=b"\x00"):
+    """All that stands behind a layout."""
+    return (long(len(numbers)) + struct.pack(f"<{len(numbers)}d", *numbers) if numbers else b"") + b"\x00" + histograms
+
+
+def histogram(count, scale, *positive):
+    """With a count that need not be that of its buckets, which are given as their bytes: offset and array."""
+    known = struct.pack("<3d", 1.0, 1.0, 1.0)
+    return series(b"h") + long(count) + known + long(scale) + struct.pack("<d", 0.0) + long(0) + b"".join(positive) + b"\x00\x00"
 
 
 ONE = layout(b"m") + values(1.0)
@@ -67,6 +74,8 @@ def bombs(at):
     for number in (2**60, -(2**60), 2**61, 2**62, -(2**63), 2**31, -1):
         yield begin + long(number) + long(2**50) + metric
         yield begin + layout(b"m") + long(number) + long(2**50) + struct.pack("<d", 1.0)
+        yield begin + layout(b"m") + values(1.0, histograms=long(number) + long(2**50) + histogram(1, 3, long(0), long(1), long(1), b"\x00"))
+        yield begin + layout(b"m") + values(1.0, histograms=long(1) + histogram(1, 3, long(0), long(number), long(2**50), long(1)))
         yield begin + long(1) + text(b"m") + long(number) + long(2**50) + text(b"a") + text(b"b")
     yield begin + b"\x80" * 9 + b"\x02"
     yield begin + b"\xff" * 12
@@ -87,13 +96,21 @@ def small(at):
     nan, inf = math.nan, math.inf
     # the number of items is negative, so their size stands behind it, and is not true
     lying = head(b"liar", at) + long(-1) + long(2**40) + series(b"m") + b"\x00"
-    lying += long(-1) + long(3) + struct.pack("<d", 1.0) + b"\x00"
+    lying += long(-1) + long(3) + struct.pack("<d", 1.0) + b"\x00\x00"
     label = long(1) + text(b"a") + text(b"x" * NEARLY_A_MEGABYTE) + b"\x00"
     giant = head(b"giant", at) + long(1) + series(b"m", label) + b"\x00" + values(1.0)
     wide = [b"w%06d" % i for i in range(NEARLY_A_MEGABYTE // 19)]
     broad = head(b"broad", at) + layout(*wide) + values(*[1.0] * len(wide))
     fingerprints = [b"\xc3\x01" + struct.pack("<Q", n) + good[10:] for n in range(1, 501)]
     odd = [(n, m) for n in range(1, 3) for m in range(4) if n != m]
+
+    one_bucket = long(1) + long(1) + b"\x00"
+    wrong = [histogram(2, 3, long(0), one_bucket), histogram(-1, 3, long(0), b"\x00"), histogram(1, 21, long(0), one_bucket)]
+    wrong += [histogram(1, -(2**31), long(0), one_bucket), histogram(1, 20, long(2**31 - 1), one_bucket)]
+    wrong += [histogram(0, 3, long(0), long(2) + long(1) + long(-1) + b"\x00")]
+    # as many buckets as a frame has room for
+    wrong += [histogram(900_000, 3, long(0), long(900_000) + b"\x02" * 900_000 + b"\x00")]
+    distributions = [head(b"histogram", at) + layout() + values(histograms=long(1) + one + b"\x00") for one in wrong]
 
     def one(server, *numbers):
         return head(server, at) + layout(b"m") + values(*numbers)
@@ -110,6 +127,7 @@ def small(at):
         "nan": ([one(b"nan", nan)] * 100, None),
         "infinite": ([one(b"inf", v) for v in [inf, -inf] * 50], "not_a_number"),
         "too-large-value": ([one(b"large", v) for v in [1e308, -1e308] * 50], "out_of_range"),
+        "wrong-histograms": (distributions, "bad_histogram"),
         "giant-label": ([giant] * 30, "name_too_long"),
         "broad": ([broad] * 30, "too_many_series"),
         # a record of ours would not hold it

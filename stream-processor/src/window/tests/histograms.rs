@@ -108,6 +108,7 @@ fn rules_of_a_filter_hold_for_histograms_too() {
   - rename: { metric: h_old, to: h_new }
   - relabel: { metric: h_new, set: { zone: '1' } }
   - scale: { metric: h_scaled, factor: 2 }
+  - scale: { metric: kept, unit: minutes }
   - derive: { name: h_derived, value: 2 * a, operands: { a: h_new } }
   - drop: { metric: h_elsewhere, server: other }";
     let setup = Setup::new(WindowSettings::default(), Filter::parse(rules).unwrap());
@@ -120,7 +121,10 @@ fn rules_of_a_filter_hold_for_histograms_too() {
     let series: Vec<Series> =
         windows[0].histograms.iter().map(|histogram| histogram.series.clone()).collect();
     let named = |name: &str| Series::gauge(name, "seconds");
-    assert_eq!(series, [named("h_new").with("zone", "1"), named("h_elsewhere"), named("kept")]);
+    assert_eq!(
+        series,
+        [named("h_new").with("zone", "1"), named("h_elsewhere"), Series::gauge("kept", "minutes")]
+    );
 }
 
 #[test]
