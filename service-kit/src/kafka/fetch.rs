@@ -9,8 +9,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-
 use super::{KafkaConfig, Security};
 
 mod batch;
@@ -24,8 +22,9 @@ mod records;
 mod shared;
 mod wire;
 
-pub use chunk::{Chunk, Item, Unreadable};
-pub use records::{Headers, Record};
+pub use chunk::{Chunk, Item};
+pub use records::Headers;
+pub(super) use records::Record;
 use shared::Shared;
 
 /// Why nothing more comes of a fetcher. What heals by itself is none of it.
@@ -40,16 +39,6 @@ pub enum FetchError {
     Thread(String),
     #[error("a thread that fetches panicked")]
     Panicked,
-}
-
-impl From<FetchError> for KafkaError {
-    fn from(error: FetchError) -> Self {
-        Self::MessageConsumption(match error {
-            FetchError::Unsupported(_) => RDKafkaErrorCode::UnsupportedVersion,
-            FetchError::Unauthorized(_) => RDKafkaErrorCode::TopicAuthorizationFailed,
-            FetchError::Thread(_) | FetchError::Panicked => RDKafkaErrorCode::CriticalSystemResource,
-        })
-    }
 }
 
 /// The broker that leads a partition, and since which epoch.

@@ -1,5 +1,7 @@
 //! A record as it came, whichever client fetched it.
 
+use std::fmt;
+
 use rdkafka::{
     Message,
     message::{BorrowedHeaders, BorrowedMessage, Header, Headers as _, OwnedHeaders},
@@ -20,39 +22,47 @@ pub struct Received<'a> {
     pub headers: ReceivedHeaders<'a>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub enum ReceivedHeaders<'a> {
     Fetched(fetch::Headers<'a>),
     Consumed(Option<&'a BorrowedHeaders>),
 }
 
+impl fmt::Debug for ReceivedHeaders<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
 impl<'a> Received<'a> {
-    /// A record of our own fetcher.
-    pub fn fetched(topic: &'a str, partition: i32, record: &fetch::Record<'a>) -> Self {
+    pub(super) fn fetched(topic: &'a str, partition: i32, record: &fetch::Record<'a>) -> Self {
         Self {
             topic,
             partition,
             offset: record.offset,
-            // -1 says that there is none, as to librdkafka
-            timestamp: if record.timestamp == -1 { 0 } else { record.timestamp },
+            timestamp: known(record.timestamp),
             key: record.key,
             payload: record.value,
             headers: ReceivedHeaders::Fetched(record.headers),
         }
     }
 
-    /// Offsets of which nothing can be read, as their first one: without a key, a payload and headers.
-    pub fn unreadable(topic: &'a str, partition: i32, batch: &fetch::Unreadable) -> Self {
+    pub(super) fn unreadable(topic: &'a str, partition: i32, offset: i64, timestamp: i64) -> Self {
         Self {
             topic,
             partition,
-            offset: batch.first,
-            timestamp: batch.timestamp.max(0),
+            offset,
+            timestamp: known(timestamp),
             key: None,
             payload: None,
             headers: ReceivedHeaders::Consumed(None),
         }
     }
+}
+
+/// -1 says that there is none, to librdkafka too.
+fn known(timestamp: i64) -> i64 {
+    if timestamp == -1 { 0 } else { timestamp }
 }
 
 impl<'a> From<&'a BorrowedMessage<'_>> for Received<'a> {

@@ -40,7 +40,7 @@ impl Decoded<'_> {
 /// `scratch` holds the frame where the record's own bytes can't be read in place.
 pub(super) fn decode<'a>(
     kind: Kind,
-    record: &Received<'a>,
+    record: Received<'a>,
     scratch: &'a mut Vec<u8>,
 ) -> Decoded<'a> {
     let payload = record.payload.unwrap_or_default();

@@ -5,24 +5,38 @@ use std::{fmt, sync::Arc};
 use super::{
     batch::{Batch, Content},
     compression::Output,
-    records::{Cursor, Record},
+    records::Cursor,
     shared::Shared,
 };
+use crate::kafka::Received;
 
-/// Offsets of which nothing can be read: a batch, or the rest of one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
-    pub first: i64,
-    pub last: i64,
-    /// The highest timestamp of the batch, milliseconds since 1970; -1 = unknown.
-    pub timestamp: i64,
-    pub why: String,
-}
-
+/// What a batch brings.
 #[derive(Debug)]
 pub enum Item<'a> {
-    Record(Record<'a>),
-    Unreadable(Unreadable),
+    Record(Received<'a>),
+    /// Offsets of which nothing can be read: a batch, or the rest of one.
+    Unreadable {
+        /// The first of them: without a key, a payload and headers, with the batch's highest timestamp.
+        record: Received<'a>,
+        last: i64,
+        why: String,
+    },
+}
+
+impl<'a> Item<'a> {
+    pub fn record(&self) -> &Received<'a> {
+        match self {
+            Self::Record(record) | Self::Unreadable { record, .. } => record,
+        }
+    }
+
+    /// The record's offset, or the last one of those that can't be read.
+    pub fn last_offset(&self) -> i64 {
+        match self {
+            Self::Record(record) => record.offset,
+            Self::Unreadable { last, .. } => *last,
+        }
+    }
 }
 
 /// What a chunk is of.
@@ -73,14 +87,16 @@ impl Ready {
     }
 
     pub(super) fn next(&mut self) -> Option<Item<'_>> {
-        let Self { cursor, wanted, .. } = self;
+        let Self { cursor, wanted, origin: Origin { topic, partition, .. }, .. } = self;
         let why = match self.unreadable.take() {
             Some(why) => why,
             None => loop {
                 match cursor.next(self.output.bytes.get(..self.used).unwrap_or_default()) {
                     // the broker sends whole batches
                     Ok(Some(record)) if record.offset < *wanted => {}
-                    Ok(Some(record)) => return Some(Item::Record(record)),
+                    Ok(Some(record)) => {
+                        return Some(Item::Record(Received::fetched(topic, *partition, &record)));
+                    }
                     Ok(None) => return None,
                     Err(error) => {
                         cursor.left = 0;
@@ -90,8 +106,8 @@ impl Ready {
             },
         };
         let (first, last) = (cursor.next.max(*wanted), cursor.last);
-        let unreadable = Unreadable { first, last, timestamp: self.timestamp, why };
-        (first <= last).then_some(Item::Unreadable(unreadable))
+        let record = Received::unreadable(topic, *partition, first, self.timestamp);
+        (first <= last).then_some(Item::Unreadable { record, last, why })
     }
 }
 
@@ -115,10 +131,6 @@ impl Chunk {
 
     pub fn topic(&self) -> &str {
         self.ready.as_ref().map_or("", |ready| &ready.origin.topic)
-    }
-
-    pub fn partition(&self) -> i32 {
-        self.ready.as_ref().map_or(-1, |ready| ready.origin.partition)
     }
 
     /// Whether the assignment that it was fetched for still holds.

@@ -5,7 +5,7 @@ use super::wire::{Malformed, Reader};
 
 /// A record, borrowed from the buffer of its batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record<'a> {
+pub(in crate::kafka) struct Record<'a> {
     pub offset: i64,
     /// Milliseconds since 1970; -1 = none.
     pub timestamp: i64,
