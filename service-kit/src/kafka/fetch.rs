@@ -20,6 +20,8 @@ mod lz4;
 mod metadata;
 mod records;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use chunk::{Chunk, Item};

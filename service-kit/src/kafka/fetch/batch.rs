@@ -221,6 +221,3 @@ fn is_abort(records: &[u8]) -> Result<bool, Malformed> {
     let (_version, kind) = (r.i16()?, r.i16()?);
     Ok(kind == 0)
 }
-
-#[cfg(test)]
-pub(super) mod tests;

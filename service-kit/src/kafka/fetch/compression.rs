@@ -160,6 +160,3 @@ fn gzip(input: &[u8], out: &mut Output) -> Result<usize, CompressionError> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -107,6 +107,3 @@ impl Cursor {
         Ok(Some(Record { offset, timestamp, key, value, headers }))
     }
 }
-
-#[cfg(test)]
-mod tests;
