@@ -194,10 +194,11 @@ class Run:
             TIDEWATCH_STREAM_PROCESSOR_INSTANCE=instance,
             TIDEWATCH_ADMIN_LISTEN="127.0.0.1:0",
             TIDEWATCH_LOG_FORMAT="json",
-            # one in four, so that partitions also move between the two ways of reading them
-            TIDEWATCH_STREAM_PROCESSOR_CONSUMER="auto" if (self.seed + len(self.processes)) % 4 else "librdkafka",
             **self.settings,
         )
+        # one in four, so that partitions also move between the two ways of reading them
+        consumer = "auto" if (self.seed + len(self.processes)) % 4 else "librdkafka"
+        env.setdefault("TIDEWATCH_STREAM_PROCESSOR_CONSUMER", consumer)
         name = f"{instance}-{len(self.processes)}"
         program = PROGRAMS / "tidewatch-stream-processor"
         process = Service(name, [str(program)], env, self.folder / f"{name}.log")
