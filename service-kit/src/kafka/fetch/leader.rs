@@ -16,7 +16,7 @@ use super::{
 };
 use crate::kafka::log_transient;
 
-const BOUNDS: Bounds = Bounds { max_wait_ms: 100, max_bytes: 8 << 20, partition_max_bytes: 1 << 20 };
+const BOUNDS: Bounds = Bounds { max_wait_ms: 100, max_bytes: 4 << 20, partition_max_bytes: 1 << 20 };
 /// A response's buffer larger than this is not kept.
 const MAX_KEPT: usize = 16 << 20;
 

@@ -18,22 +18,25 @@ use crate::kafka::log_transient;
 
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
+/// Partitions come in one after the other: the first one is not asked for alone.
+const GATHER: Duration = Duration::from_millis(5);
 /// After so long without a question the next one is the first again.
 const CALM: Duration = Duration::from_secs(5);
 
 pub(super) fn serve(shared: &Arc<Shared>, bootstrap: &[(String, u16)]) {
     let mut known: Vec<(String, u16)> = Vec::new();
     let mut last: Option<(Instant, Duration)> = None;
-    while let Some(topics) = shared.leaderless() {
-        let backoff = match last {
+    while shared.leaderless().is_some() {
+        let (pause, backoff) = match last {
             Some((asked, backoff)) if asked.elapsed() < CALM => {
-                shared.pause(backoff.saturating_sub(asked.elapsed()));
-                (2 * backoff).min(MAX_BACKOFF)
+                (backoff.saturating_sub(asked.elapsed()), (2 * backoff).min(MAX_BACKOFF))
             }
-            _ => MIN_BACKOFF,
+            _ => (GATHER, MIN_BACKOFF),
         };
+        shared.pause(pause);
         last = Some((Instant::now(), backoff));
-        // those of before the pause may have come to nothing
+        // others may have come meanwhile
+        let Some(topics) = shared.leaderless() else { return };
         match ask(shared, known.iter().chain(bootstrap), &topics) {
             Ok(metadata) => {
                 known = metadata.brokers.iter().map(|(_, host, port)| (host.clone(), *port)).collect();

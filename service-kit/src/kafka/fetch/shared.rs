@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Decompressed bytes that may wait, in all, before a batch more is decompressed.
-const ROOM: usize = 24 << 20;
+const ROOM: usize = 8 << 20;
 /// Bytes of buffers that are kept, and how large one may be to be kept.
 const POOL: usize = ROOM / 2;
 const MAX_POOLED: usize = 4 << 20;

@@ -9,6 +9,8 @@ use super::{
     wire::Fetched,
 };
 
+mod talk;
+
 const STABLE: i64 = 1_000_000;
 
 const TRANSACTIONAL: i16 = 0x10;
