@@ -8,16 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    consumer::Consumer as _,
-    message::{Header, OwnedHeaders},
-};
-use tidewatch_schemas::{Reason, Topics, headers};
+use rdkafka::consumer::Consumer as _;
+use tidewatch_schemas::{Reason, Topics};
 use tidewatch_service_kit::{
     Shutdown,
     health::Component,
     kafka::{
-        self, Group, GroupChange, Original, Received, ReceivedHeaders, Start, dead_letter_headers,
+        self, Group, GroupChange, Original, Received, Start, dead_letter_headers,
         fetch::{FetchError, Item},
     },
     retry,
@@ -28,7 +25,6 @@ use crate::{
     commit::Committed,
     committer::{self, Committer, Flight},
     emit::{Batch, Emitter},
-    encode::MAX_RECORD,
     error::SessionError,
     layout::Refusal,
     metrics::{ProcessorMetrics, Tally},
@@ -42,6 +38,7 @@ pub(crate) mod filters;
 mod inputs;
 mod partition;
 mod round;
+mod set_aside;
 
 use announced::Announcements;
 use decode::Decoded;
@@ -56,8 +53,6 @@ const POLL: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_secs(1);
 /// Between ticks of a topic that others read too.
 const ROLLUP_TICK: Duration = Duration::from_secs(30);
-/// Bytes that the headers of a record that is set aside may take.
-const HEADERS: usize = 10_000;
 /// Bytes waiting for a commit after which it does not wait for its time.
 const MAX_PENDING: usize = 16 << 20;
 
@@ -286,9 +281,7 @@ impl<'a> Session<'a> {
             Item::Record(record) => {
                 (record, decode::decode(self.inputs[input].kind, record, &mut self.scratch))
             }
-            Item::Unreadable { record, why, .. } => {
-                (record, Decoded::Unreadable(Reason::Undecodable, why))
-            }
+            Item::Unreadable { record, why, .. } => (record, Decoded::Unreadable(Reason::Undecodable, why)),
         };
         if let Decoded::Frame(frame) = &decoded
             && let Some(id) = partition.windows.missing_layout(frame)
@@ -328,32 +321,6 @@ impl<'a> Session<'a> {
             self.set_aside(input, Original::of(record, self.topics.dead_letter(STAGE), headers));
         }
         Ok(())
-    }
-
-    /// A late frame goes to its topic; a late window is counted as a delta, and there is nothing to keep.
-    fn set_aside_late(&mut self, record: &Received<'_>, input: usize) {
-        if input > 0 {
-            return;
-        }
-        let reason = if self.config.late_backfill { headers::BACKFILLED } else { Reason::Late.code() };
-        let header = Header { key: headers::LATE_REASON, value: Some(reason) };
-        let size = |headers: ReceivedHeaders<'_>| {
-            headers.iter().map(|h| h.key.len() + h.value.map_or(0, <[u8]>::len)).sum::<usize>()
-        };
-        let small = Some(record.headers).filter(|headers| size(*headers) < HEADERS / 2);
-        let headers = small.map_or_else(OwnedHeaders::new, ReceivedHeaders::to_owned).insert(header);
-        self.set_aside(input, Original::of(*record, self.topics.late(), headers));
-    }
-
-    fn set_aside(&mut self, input: usize, mut original: Original) {
-        let key = original.key.as_ref().map_or(0, Vec::len);
-        if original.payload.len() + key + HEADERS > MAX_RECORD {
-            // would end every session from here on: what is left says that there was one, and a dead letter's headers where
-            original.payload.clear();
-            original.key = original.key.filter(|_| key + HEADERS <= MAX_RECORD);
-        }
-        self.originals_size += original.payload.len() + 256;
-        self.originals.push((input, original));
     }
 
     /// A tick for every partition that is silent with windows open, and through with its replay.

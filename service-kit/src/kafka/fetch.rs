@@ -20,6 +20,7 @@ mod lz4;
 mod metadata;
 mod records;
 mod shared;
+mod state;
 #[cfg(test)]
 mod tests;
 mod wire;

@@ -85,7 +85,8 @@ impl<'a> ReceivedHeaders<'a> {
             Self::Fetched(headers) => (Some(headers), None),
             Self::Consumed(headers) => (None, headers),
         };
-        let fetched = fetched.into_iter().flatten().map(|(key, value)| Header { key, value });
+        let fetched =
+            fetched.into_iter().flat_map(fetch::Headers::iter).map(|(key, value)| Header { key, value });
         fetched.chain(consumed.into_iter().flat_map(BorrowedHeaders::iter))
     }
 

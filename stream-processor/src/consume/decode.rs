@@ -38,11 +38,7 @@ impl Decoded<'_> {
 }
 
 /// `scratch` holds the frame where the record's own bytes can't be read in place.
-pub(super) fn decode<'a>(
-    kind: Kind,
-    record: Received<'a>,
-    scratch: &'a mut Vec<u8>,
-) -> Decoded<'a> {
+pub(super) fn decode<'a>(kind: Kind, record: Received<'a>, scratch: &'a mut Vec<u8>) -> Decoded<'a> {
     let payload = record.payload.unwrap_or_default();
     if payload.is_empty() && is_tick(record.headers) {
         return Decoded::Tick;

@@ -135,10 +135,14 @@ impl Session<'_> {
 fn tell(fetcher: &Fetcher, change: &GroupChange) {
     match change {
         GroupChange::Assigned(starts) => {
-            starts.iter().for_each(|start| fetcher.assign(&start.topic, start.partition, start.offset));
+            for start in starts {
+                fetcher.assign(&start.topic, start.partition, start.offset);
+            }
         }
         GroupChange::Revoked(gone) => {
-            gone.iter().for_each(|(topic, partition)| fetcher.revoke(topic, *partition));
+            for (topic, partition) in gone {
+                fetcher.revoke(topic, *partition);
+            }
         }
     }
 }

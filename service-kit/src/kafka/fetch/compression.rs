@@ -30,7 +30,7 @@ pub(super) enum CompressionError {
 }
 
 impl CompressionError {
-    pub(super) fn corrupt(codec: &'static str, why: impl ToString) -> Self {
+    pub(super) fn corrupt(codec: &'static str, why: &dyn ToString) -> Self {
         Self::Corrupt { codec, why: why.to_string() }
     }
 }
@@ -100,11 +100,11 @@ impl Decompressor {
         let mut used = 0;
         while let Some((length, tail)) = rest.split_first_chunk::<4>() {
             let block = tail.get(..u32::from_be_bytes(*length) as usize);
-            let block = block.ok_or_else(|| CompressionError::corrupt("snappy", "a block is cut short"))?;
+            let block = block.ok_or_else(|| CompressionError::corrupt("snappy", &"a block is cut short"))?;
             used += self.snappy_block(block, out, used)?;
             rest = &tail[block.len()..];
         }
-        if rest.is_empty() { Ok(used) } else { Err(CompressionError::corrupt("snappy", "half a length")) }
+        if rest.is_empty() { Ok(used) } else { Err(CompressionError::corrupt("snappy", &"half a length")) }
     }
 
     fn snappy_block(
@@ -113,13 +113,13 @@ impl Decompressor {
         out: &mut Output,
         used: usize,
     ) -> Result<usize, CompressionError> {
-        let corrupt = |error| CompressionError::corrupt("snappy", error);
+        let corrupt = |error| CompressionError::corrupt("snappy", &error);
         out.reserve(used, snap::raw::decompress_len(input).map_err(corrupt)?)?;
         self.snappy.decompress(input, &mut out.bytes[used..]).map_err(corrupt)
     }
 
     fn zstd(&mut self, mut input: &[u8], out: &mut Output) -> Result<usize, CompressionError> {
-        let corrupt = |error| CompressionError::corrupt("zstd", error);
+        let corrupt = |error| CompressionError::corrupt("zstd", &error);
         let decoder = match &mut self.zstd {
             Some(decoder) => decoder,
             none => {
@@ -142,7 +142,7 @@ impl Decompressor {
                 return Ok(used);
             }
             if status.bytes_read == 0 && status.bytes_written == 0 {
-                return Err(CompressionError::corrupt("zstd", "cut short"));
+                return Err(CompressionError::corrupt("zstd", &"cut short"));
             }
         }
     }
@@ -156,7 +156,7 @@ fn gzip(input: &[u8], out: &mut Output) -> Result<usize, CompressionError> {
         match decoder.read(&mut out.bytes[used..]) {
             Ok(0) => return Ok(used),
             Ok(count) => used += count,
-            Err(error) => return Err(CompressionError::corrupt("gzip", error)),
+            Err(error) => return Err(CompressionError::corrupt("gzip", &error)),
         }
     }
 }

@@ -11,7 +11,8 @@ use super::{
     chunk::Ready,
     compression::Decompressor,
     connection::{Connection, ConnectionError},
-    shared::{Answer, Asked, Shared},
+    shared::Shared,
+    state::{Answer, Asked},
     wire::{self, Api, Bounds, Fetched},
 };
 use crate::kafka::log_transient;
@@ -95,7 +96,8 @@ impl Reader<'_> {
         let length = self.told(Api::ListOffsets, connection.receive(&mut response))?;
         let starts = wire::log_start_response(&response[..length])?;
         let answers = starts.iter().filter_map(|start| {
-            let asked = unknown.iter().find(|a| *a.topic == *start.topic && a.partition == start.partition)?;
+            let asked =
+                unknown.iter().find(|a| *a.topic == *start.topic && a.partition == start.partition)?;
             let answer = match start.error {
                 0 => Answer::Begins(start.offset),
                 error => self.refuse(asked, error),
@@ -120,15 +122,21 @@ impl Reader<'_> {
         for (number, fetched) in all.iter().enumerate() {
             let is = |a: &&Asked| *a.topic == *fetched.topic && a.partition == fetched.partition;
             // the answers come in the order of the questions
-            let Some(asked) = asked.get(number).filter(is).or_else(|| asked.iter().find(is)) else { continue };
+            let Some(asked) = asked.get(number).filter(is).or_else(|| asked.iter().find(is)) else {
+                continue;
+            };
             let (answer, batches) = self.read(response, fetched, asked);
             answers.push((asked, answer));
             found.push(batches);
         }
-        let counts = self.shared.answered(answers.iter_mut().map(|(asked, answer)| {
-            (*asked, std::mem::replace(answer, Answer::OutOfRange))
-        }));
-        let found = answers.iter().zip(found).zip(counts).filter(|((_, batches), counts)| *counts && !batches.is_empty());
+        let counts = self.shared.answered(
+            answers.iter_mut().map(|(asked, answer)| (*asked, std::mem::replace(answer, Answer::OutOfRange))),
+        );
+        let found = answers
+            .iter()
+            .zip(found)
+            .zip(counts)
+            .filter(|((_, batches), counts)| *counts && !batches.is_empty());
         Ok(found.map(|(((asked, _), batches), _)| ((*asked).clone(), batches.into())).collect())
     }
 
@@ -146,7 +154,12 @@ impl Reader<'_> {
             }
             OFFSET_OUT_OF_RANGE => {
                 let (topic, partition, offset) = (&*asked.topic, asked.partition, asked.offset);
-                tracing::warn!(topic, partition, offset, "kafka does not have that offset, read on from the beginning");
+                tracing::warn!(
+                    topic,
+                    partition,
+                    offset,
+                    "kafka does not have that offset, read on from the beginning"
+                );
                 (Answer::OutOfRange, Vec::new())
             }
             error => (self.refuse(asked, error), Vec::new()),

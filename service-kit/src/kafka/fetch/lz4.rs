@@ -11,18 +11,18 @@ const UNCOMPRESSED: u32 = 1 << 31;
 /// How far a block may look back into those before it.
 const WINDOW: usize = 64 << 10;
 
-fn corrupt(why: impl ToString) -> CompressionError {
+fn corrupt(why: &dyn ToString) -> CompressionError {
     CompressionError::corrupt("lz4", why)
 }
 
 fn word(input: &mut &[u8]) -> Result<u32, CompressionError> {
-    let (head, rest) = input.split_first_chunk::<4>().ok_or_else(|| corrupt("cut short"))?;
+    let (head, rest) = input.split_first_chunk::<4>().ok_or_else(|| corrupt(&"cut short"))?;
     *input = rest;
     Ok(u32::from_le_bytes(*head))
 }
 
 fn bytes<'a>(input: &mut &'a [u8], count: usize) -> Result<&'a [u8], CompressionError> {
-    let (head, rest) = input.split_at_checked(count).ok_or_else(|| corrupt("cut short"))?;
+    let (head, rest) = input.split_at_checked(count).ok_or_else(|| corrupt(&"cut short"))?;
     *input = rest;
     Ok(head)
 }
@@ -38,17 +38,17 @@ pub(super) fn decompress(mut input: &[u8], out: &mut Output) -> Result<usize, Co
 /// One frame behind the `begin` bytes that are there; where the output ends then.
 fn frame(input: &mut &[u8], out: &mut Output, begin: usize) -> Result<usize, CompressionError> {
     if word(input)? != MAGIC {
-        return Err(corrupt("no frame"));
+        return Err(corrupt(&"no frame"));
     }
-    let [flags, sizes] = *bytes(input, 2)? else { return Err(corrupt("cut short")) };
+    let [flags, sizes] = *bytes(input, 2)? else { return Err(corrupt(&"cut short")) };
     if flags >> 6 != 1 || flags & 1 != 0 {
-        return Err(corrupt("a frame of another version, or with a dictionary"));
+        return Err(corrupt(&"a frame of another version, or with a dictionary"));
     }
     let (linked, block_checksums, has_size, checksum) =
         (flags & 0x20 == 0, flags & 0x10 != 0, flags & 0x08 != 0, flags & 0x04 != 0);
     let most = match sizes >> 4 & 7 {
         size @ 4..=7 => 1_usize << (8 + 2 * size),
-        _ => return Err(corrupt("a block size that there is not")),
+        _ => return Err(corrupt(&"a block size that there is not")),
     };
     // the content's size and the header's checksum
     bytes(input, if has_size { 9 } else { 1 })?;
@@ -76,7 +76,7 @@ fn frame(input: &mut &[u8], out: &mut Output, begin: usize) -> Result<usize, Com
         } else {
             decompress_into(block, room)
         };
-        used += result.map_err(corrupt)?;
+        used += result.map_err(|error| corrupt(&error))?;
     }
     if checksum {
         word(input)?;

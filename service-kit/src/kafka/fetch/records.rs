@@ -20,18 +20,15 @@ pub struct Headers<'a> {
     bytes: &'a [u8],
 }
 
-impl<'a> Iterator for Headers<'a> {
-    type Item = (&'a str, Option<&'a [u8]>);
-
-    fn next(&mut self) -> Option<Self::Item> {
+impl<'a> Headers<'a> {
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> {
         let mut r = Reader::new(self.bytes);
-        let read = |r: &mut Reader<'a>| {
-            let name = std::str::from_utf8(nullable(r)?.ok_or(Malformed)?).map_err(|_| Malformed)?;
-            Ok::<_, Malformed>((name, nullable(r)?))
+        let mut header = move || {
+            let name = std::str::from_utf8(nullable(&mut r)?.ok_or(Malformed)?).map_err(|_| Malformed)?;
+            Ok::<_, Malformed>((name, nullable(&mut r)?))
         };
-        let header = if self.bytes.is_empty() { None } else { read(&mut r).ok() };
-        self.bytes = if header.is_some() { r.rest } else { &[] };
-        header
+        // behind the last one there is no byte left
+        std::iter::from_fn(move || header().ok()).fuse()
     }
 }
 

@@ -4,7 +4,7 @@
 //! from a request is taken only if the assignment and the position that were asked for still hold.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -16,113 +16,12 @@ use super::{
     FetchError, Leader,
     chunk::{Origin, Ready},
     compression::Output,
+    state::{Answer, Asked, Part, ROOM, State},
     wire::{Api, Metadata},
 };
 
-/// Decompressed bytes that may wait, in all, before a batch more is decompressed.
-const ROOM: usize = 8 << 20;
-/// Bytes of buffers that are kept, and how large one may be to be kept.
-const POOL: usize = ROOM / 2;
-const MAX_POOLED: usize = 4 << 20;
 /// Connections closed without a word in a row after which it is the request that the broker does not know.
 const REFUSALS: u32 = 3;
-/// What a waiting batch costs besides its bytes.
-const OVERHEAD: usize = 256;
-
-/// A partition of which more is asked for.
-#[derive(Debug, Clone)]
-pub(super) struct Asked {
-    pub(super) topic: Arc<str>,
-    pub(super) partition: i32,
-    pub(super) generation: u64,
-    pub(super) epoch: i32,
-    pub(super) offset: i64,
-}
-
-impl Asked {
-    pub(super) fn origin(&self) -> Origin {
-        Origin { topic: Arc::clone(&self.topic), partition: self.partition, generation: self.generation }
-    }
-}
-
-/// What was found out about a partition that was asked for.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// Read up to `next`; so many batches of it wait to be handed over.
-    Read { next: i64, last_stable_offset: i64, batches: usize, any: bool },
-    /// Where its log begins.
-    Begins(i64),
-    OutOfRange,
-    /// Somebody else may know.
-    NotHere,
-}
-
-#[derive(Debug)]
-struct Part {
-    generation: u64,
-    /// Where to fetch from; `None` = the beginning, wherever that is.
-    next: Option<i64>,
-    /// Behind the last batch that was used up.
-    position: i64,
-    leader: Option<Leader>,
-    last_stable_offset: Option<i64>,
-    /// Batches found and not used up.
-    waiting: usize,
-    /// When it last brought something, in answers of all partitions.
-    served: u64,
-}
-
-impl Part {
-    fn lag(&self) -> i64 {
-        let position = if self.waiting == 0 { self.next } else { Some(self.position) };
-        self.last_stable_offset.zip(position).map_or(0, |(end, position)| (end - position).max(0))
-    }
-}
-
-#[derive(Debug, Default)]
-struct State {
-    parts: HashMap<Arc<str>, BTreeMap<i32, Part>>,
-    queue: VecDeque<Ready>,
-    /// What the queue and the chunks in use take.
-    bytes: usize,
-    pool: Vec<Output>,
-    pooled: usize,
-    counter: u64,
-    /// Brokers that have a thread.
-    served: HashSet<i32>,
-    refusals: HashMap<&'static str, u32>,
-    failure: Option<FetchError>,
-    /// Whether the processing thread, and how many others, wait: a wake-up is a system call.
-    reader_waits: bool,
-    room_wanted: usize,
-}
-
-impl State {
-    fn part(&mut self, origin: &Origin) -> Option<&mut Part> {
-        let part = self.parts.get_mut(&*origin.topic)?.get_mut(&origin.partition)?;
-        (part.generation == origin.generation).then_some(part)
-    }
-
-    fn all(&self) -> impl Iterator<Item = (&Arc<str>, i32, &Part)> {
-        self.parts.iter().flat_map(|(topic, parts)| parts.iter().map(move |(number, p)| (topic, *number, p)))
-    }
-
-    fn release(&mut self, output: Output) {
-        let size = output.bytes.len();
-        self.bytes = self.bytes.saturating_sub(size + OVERHEAD);
-        if size <= MAX_POOLED && self.pooled + size <= POOL {
-            self.pooled += size;
-            self.pool.push(output);
-        }
-    }
-
-    fn buffer(&mut self) -> Output {
-        let output = self.pool.pop().unwrap_or_default();
-        self.pooled -= output.bytes.len();
-        output
-    }
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     state: Mutex<State>,
@@ -262,7 +161,8 @@ impl Shared {
         }
         found.sort_by_key(|(served, ..)| *served);
         let (known, unknown): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, next, _)| next.is_some());
-        let asked = |found: Vec<(u64, Option<i64>, Asked)>| found.into_iter().map(|(.., asked)| asked).collect();
+        let asked =
+            |found: Vec<(u64, Option<i64>, Asked)>| found.into_iter().map(|(.., asked)| asked).collect();
         Some((asked(known), asked(unknown)))
     }
 
@@ -323,7 +223,7 @@ impl Shared {
 
     pub(super) fn hand_over(&self, ready: Ready) {
         let mut state = self.state();
-        state.bytes += ready.output.bytes.len() + OVERHEAD;
+        state.hold(&ready.output);
         if state.part(&ready.origin).is_none() {
             state.release(ready.output);
             return;

@@ -107,7 +107,8 @@ impl Made {
             put_varint(&mut body, 10 * delta);
             put_varint(&mut body, *delta);
             // a control record's key: version, and whether it commits
-            let key: &[u8] = if self.attributes & CONTROL == 0 { b"k" } else { &[0, 0, 0, self.producer as u8 & 1] };
+            let key: &[u8] =
+                if self.attributes & CONTROL == 0 { b"k" } else { &[0, 0, 0, self.producer as u8 & 1] };
             put_varint(&mut body, key.len() as i64);
             body.extend_from_slice(key);
             let value = delta.to_string();
@@ -285,7 +286,8 @@ fn a_batch_is_not_decompressed_beyond_the_cap() {
 #[test]
 fn lz4_blocks_may_look_back_into_those_before() {
     let first = lz4_flex::block::compress(b"0123456789abcdef0123456789abcdef");
-    let second = lz4_flex::block::compress_with_dict(b"9abcdef0123456789abcdef!", b"0123456789abcdef0123456789abcdef");
+    let second =
+        lz4_flex::block::compress_with_dict(b"9abcdef0123456789abcdef!", b"0123456789abcdef0123456789abcdef");
     let mut frame = vec![0x04, 0x22, 0x4D, 0x18, 0x40, 0x40, 0];
     for block in [first, second] {
         frame.extend((block.len() as u32).to_le_bytes());

@@ -5,7 +5,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use super::{Leader, shared::Asked};
+use super::{Leader, state::Asked};
 
 pub(super) const CLIENT: &str = "tidewatch";
 
@@ -210,7 +210,9 @@ pub(super) fn log_start_request(correlation: i32, asked: &[Asked]) -> Vec<u8> {
 pub(super) fn metadata_request(correlation: i32, topics: &[Arc<str>]) -> Vec<u8> {
     let mut w = Writer::new(Api::Metadata, correlation);
     w.i32(topics.len() as i32);
-    topics.iter().for_each(|topic| w.string(topic));
+    for topic in topics {
+        w.string(topic);
+    }
     // create no topic, list no operations
     w.u8(0);
     w.u8(0);

@@ -124,11 +124,15 @@ impl Broker {
 }
 
 fn ints(into: &mut Vec<u8>, numbers: &[i32]) {
-    numbers.iter().for_each(|number| into.extend(number.to_be_bytes()));
+    for number in numbers {
+        into.extend(number.to_be_bytes());
+    }
 }
 
 fn longs(into: &mut Vec<u8>, numbers: &[i64]) {
-    numbers.iter().for_each(|number| into.extend(number.to_be_bytes()));
+    for number in numbers {
+        into.extend(number.to_be_bytes());
+    }
 }
 
 fn string(into: &mut Vec<u8>, text: &str) {
