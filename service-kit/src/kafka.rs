@@ -25,11 +25,14 @@ use tidewatch_schemas::{Reason, Topics, headers};
 
 use crate::{Secret, config::duration};
 
+pub mod fetch;
 mod group;
+mod received;
 mod topics;
 mod transactor;
 
-pub use group::{Group, GroupChange, Polled, Start};
+pub use group::{Fetching, Group, GroupChange, Polled, Start};
+pub use received::{Received, ReceivedHeaders};
 pub use topics::{CreateError, TopicState, check_topics, create_topics};
 pub use transactor::{Original, Outgoing, PlainSender, TransactionError, Transactor, serve};
 

@@ -2,12 +2,21 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tidewatch_service_kit::{config::duration, kafka::KafkaConfig};
 
 use tidewatch_schemas::topics::tier_name;
 
 use crate::{Delivery, Error, window::WindowSettings};
+
+/// Who fetches the records of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Consumer {
+    /// Our own reader over plaintext connections, librdkafka over others
+    Auto,
+    /// Librdkafka in any case
+    Librdkafka,
+}
 
 #[derive(Debug, Clone, Args)]
 pub struct Config {
@@ -69,6 +78,14 @@ pub struct Config {
         value_parser = clap::value_parser!(u16).range(1..=256)
     )]
     pub threads: u16,
+    /// Who fetches the input; the group and the commits are librdkafka's in any case
+    #[arg(
+        long = "stream-processor-consumer",
+        env = "TIDEWATCH_STREAM_PROCESSOR_CONSUMER",
+        default_value = "auto",
+        value_enum
+    )]
+    pub consumer: Consumer,
     /// What a reader of the output may see after a crash
     #[arg(
         long = "stream-processor-delivery",

@@ -8,25 +8,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    Message,
-    consumer::Consumer,
-    message::{BorrowedHeaders, BorrowedMessage, Header, Headers, OwnedHeaders},
-};
-use tidewatch_schemas::{Reason, Topics, headers};
+use rdkafka::consumer::Consumer as _;
+use tidewatch_schemas::{Reason, Topics};
 use tidewatch_service_kit::{
     Shutdown,
     health::Component,
-    kafka::{Group, GroupChange, Original, Source, Start, dead_letter_headers},
+    kafka::{
+        self, Group, GroupChange, Original, Received, Start, dead_letter_headers,
+        fetch::{FetchError, Item},
+    },
     retry,
 };
 
 use crate::{
-    Config, Error,
+    Config, Consumer, Error,
     commit::Committed,
     committer::{self, Committer, Flight},
     emit::{Batch, Emitter},
-    encode::MAX_RECORD,
     error::SessionError,
     layout::Refusal,
     metrics::{ProcessorMetrics, Tally},
@@ -39,12 +37,15 @@ mod decode;
 pub(crate) mod filters;
 mod inputs;
 mod partition;
+mod round;
+mod set_aside;
 
 use announced::Announcements;
 use decode::Decoded;
 use filters::Filters;
 use inputs::Inputs;
 pub(crate) use partition::Partition;
+use round::Source;
 
 pub(crate) const STAGE: &str = "stream-processor";
 
@@ -52,10 +53,6 @@ const POLL: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_secs(1);
 /// Between ticks of a topic that others read too.
 const ROLLUP_TICK: Duration = Duration::from_secs(30);
-/// Records after which the clock is looked at.
-const ROUND: u32 = 128;
-/// Bytes that the headers of a record that is set aside may take.
-const HEADERS: usize = 10_000;
 /// Bytes waiting for a commit after which it does not wait for its time.
 const MAX_PENDING: usize = 16 << 20;
 
@@ -67,13 +64,17 @@ pub(crate) fn run(
     component: &Component,
     shutdown: &Shutdown,
 ) -> Result<(), Error> {
-    let mut attempt = 0;
+    let (mut attempt, mut consumer) = (0, config.consumer);
     while !shutdown.is_triggered() {
         let begun = Instant::now();
         metrics.record_session();
-        match session(config, instance, metrics, component, shutdown) {
+        match session(config, instance, consumer, metrics, component, shutdown) {
             Ok(()) => break,
             Err(SessionError::Fatal(error)) => return Err(error),
+            Err(SessionError::Fetch(error @ FetchError::Unsupported(_))) => {
+                tracing::warn!(%error, "leave the fetching to librdkafka from now on");
+                consumer = Consumer::Librdkafka;
+            }
             Err(error) => {
                 if begun.elapsed() > Duration::from_secs(30) {
                     attempt = 0;
@@ -94,6 +95,7 @@ pub(crate) fn run(
 fn session(
     config: &Config,
     instance: &str,
+    consumer: Consumer,
     metrics: &ProcessorMetrics,
     component: &Component,
     shutdown: &Shutdown,
@@ -102,6 +104,7 @@ fn session(
     let ticker = Ticker::new(&config.kafka).map_err(SessionError::kafka("create tick producer"))?;
     let filters = Filters::open(config.window_filters.clone(), &config.kafka)?;
     let inputs = Inputs::new(config, filters.current());
+    let mut source = Source::open(config, consumer)?;
     let flight = Arc::new(Flight::default());
     let waiting = Arc::clone(&flight);
     let group = Group::join_waiting(
@@ -109,6 +112,7 @@ fn session(
         &config.kafka.group(STAGE),
         instance,
         &inputs.topics(),
+        source.fetching(),
         |starts| {
             starts.iter_mut().for_each(start_at_low_water);
             Ok(())
@@ -127,7 +131,7 @@ fn session(
             .spawn_scoped(scope, move || committer::serve(emitter, group, &receiver, &flight, metrics))
             .map_err(|error| SessionError::Fatal(Error::Thread(error)))?;
         let mut session = Session::new(config, metrics, inputs, filters);
-        session.go(group, &committer, &ticker, component, shutdown)
+        session.go(group, &mut source, &committer, &ticker, component, shutdown)
     })
 }
 
@@ -180,6 +184,7 @@ impl<'a> Session<'a> {
     fn go(
         &mut self,
         group: &Group,
+        source: &mut Source,
         committer: &Committer,
         ticker: &Ticker,
         component: &Component,
@@ -187,25 +192,12 @@ impl<'a> Session<'a> {
     ) -> Result<(), SessionError> {
         let (mut committed, mut told, mut ticked) = (self.now, self.now, self.now);
         loop {
-            for _ in 0..ROUND {
-                let polled = group.poll(POLL).map_err(SessionError::kafka("poll"))?;
-                for change in polled.changes {
-                    self.change(change)?;
-                    if self.all().next().is_some() {
-                        component.ready();
-                    }
-                }
-                let Some(message) = polled.message else {
-                    self.tally.idle = true;
-                    break;
-                };
-                self.take(&message)?;
-            }
+            self.round(group, source, component)?;
             self.now = Instant::now();
             self.tally.flush(self.metrics, now_ms());
             committer.check()?;
             if self.now - ticked >= TICK / 10 {
-                self.tick(group, ticker);
+                self.tick(group, source, ticker);
                 ticked = self.now;
             }
             if let Some(filter) = self.filters.changed(self.now)? {
@@ -224,7 +216,7 @@ impl<'a> Session<'a> {
                 committed = self.now;
             }
             if self.now - told >= TICK {
-                self.tell(group);
+                self.tell(source.lag(group));
                 told = self.now;
             }
             if stop {
@@ -237,13 +229,13 @@ impl<'a> Session<'a> {
         self.partitions.iter().flatten().flatten()
     }
 
-    fn change(&mut self, change: GroupChange) -> Result<(), SessionError> {
+    fn change(&mut self, change: &GroupChange, component: &Component) -> Result<(), SessionError> {
         match change {
             GroupChange::Assigned(starts) => {
                 for start in starts {
                     let Some(input) = self.inputs.position(&start.topic) else { continue };
                     let setup = &self.inputs[input].setup;
-                    let partition = Partition::restore(&start, setup, &mut self.filters, self.now)?;
+                    let partition = Partition::restore(start, setup, &mut self.filters, self.now)?;
                     let number = start.partition as usize;
                     let all = &mut self.partitions[input];
                     if all.len() <= number {
@@ -256,8 +248,8 @@ impl<'a> Session<'a> {
             GroupChange::Revoked(gone) => {
                 for (topic, number) in gone {
                     tracing::info!(topic, partition = number, "partition revoked");
-                    if let Some(input) = self.inputs.position(&topic)
-                        && let Some(partition) = self.partitions[input].get_mut(number as usize)
+                    if let Some(input) = self.inputs.position(topic)
+                        && let Some(partition) = self.partitions[input].get_mut(*number as usize)
                     {
                         *partition = None;
                     }
@@ -269,28 +261,36 @@ impl<'a> Session<'a> {
                 });
             }
         }
+        if self.all().next().is_some() {
+            component.ready();
+        }
         Ok(())
     }
 
-    fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<(), SessionError> {
-        let Some(input) = self.inputs.position(message.topic()) else { return Ok(()) };
-        let number = message.partition() as usize;
+    fn take(&mut self, input: usize, item: Item<'_>) -> Result<(), SessionError> {
+        let number = item.record().partition as usize;
         let Some(partition) = self.partitions[input].get_mut(number).and_then(Option::as_mut) else {
             return Ok(());
         };
-        if message.offset() < partition.windows.position() {
+        // what can't be read takes its offsets with it
+        let offset = item.last_offset();
+        if offset < partition.windows.position() {
             return Ok(());
         }
-        let append_time = message.timestamp().to_millis().unwrap_or(0);
-        let decoded = decode::decode(self.inputs[input].kind, message, &mut self.scratch);
+        let (record, decoded) = match item {
+            Item::Record(record) => {
+                (record, decode::decode(self.inputs[input].kind, record, &mut self.scratch))
+            }
+            Item::Unreadable { record, why, .. } => (record, Decoded::Unreadable(Reason::Undecodable, why)),
+        };
         if let Decoded::Frame(frame) = &decoded
             && let Some(id) = partition.windows.missing_layout(frame)
             && let Some(layout) = self.announcements.find(id, self.now)?
         {
             partition.windows.announce(id, &layout);
         }
-        let record = Record { offset: message.offset(), append_time, input: decoded.input() };
-        let verdict = partition.windows.step(record);
+        let append_time = record.timestamp;
+        let verdict = partition.windows.step(Record { offset, append_time, input: decoded.input() });
         let unreadable = decoded.unreadable();
         partition.heard = self.now;
         let live = partition.windows.is_live();
@@ -307,7 +307,7 @@ impl<'a> Session<'a> {
             }
             Verdict::Late => {
                 self.metrics.record_late();
-                self.set_aside_late(message, input);
+                self.set_aside_late(&record, input);
                 None
             }
             Verdict::Refused(refusal) => Some(refusal),
@@ -315,45 +315,16 @@ impl<'a> Session<'a> {
         if let Some(Refusal { reason, message: why }) = refusal {
             let why = unreadable.unwrap_or(why);
             self.metrics.record_dead_letter(reason);
-            let source =
-                Source { topic: message.topic(), partition: message.partition(), offset: message.offset() };
+            let Received { topic, partition, offset, .. } = record;
+            let source = kafka::Source { topic, partition, offset };
             let headers = dead_letter_headers(STAGE, &source, reason, &why);
-            self.set_aside(input, Original::of(message, self.topics.dead_letter(STAGE), headers));
+            self.set_aside(input, Original::of(record, self.topics.dead_letter(STAGE), headers));
         }
         Ok(())
     }
 
-    /// A late frame goes to its topic; a late window is counted as a delta, and there is nothing to keep.
-    fn set_aside_late(&mut self, message: &BorrowedMessage<'_>, input: usize) {
-        if input > 0 {
-            return;
-        }
-        let reason = if self.config.late_backfill { headers::BACKFILLED } else { Reason::Late.code() };
-        let header = Header { key: headers::LATE_REASON, value: Some(reason) };
-        let small = |headers: &&BorrowedHeaders| {
-            headers.iter().map(|h| h.key.len() + h.value.map_or(0, <[u8]>::len)).sum::<usize>() < HEADERS / 2
-        };
-        let headers = message
-            .headers()
-            .filter(small)
-            .map_or_else(OwnedHeaders::new, rdkafka::message::BorrowedHeaders::detach)
-            .insert(header);
-        self.set_aside(input, Original::of(message, self.topics.late(), headers));
-    }
-
-    fn set_aside(&mut self, input: usize, mut original: Original) {
-        let key = original.key.as_ref().map_or(0, Vec::len);
-        if original.payload.len() + key + HEADERS > MAX_RECORD {
-            // would end every session from here on: what is left says that there was one, and a dead letter's headers where
-            original.payload.clear();
-            original.key = original.key.filter(|_| key + HEADERS <= MAX_RECORD);
-        }
-        self.originals_size += original.payload.len() + 256;
-        self.originals.push((input, original));
-    }
-
     /// A tick for every partition that is silent with windows open, and through with its replay.
-    fn tick(&mut self, group: &Group, ticker: &Ticker) {
+    fn tick(&mut self, group: &Group, source: &Source, ticker: &Ticker) {
         ticker.serve();
         let mut ticks = Vec::new();
         for number in 0..self.partitions[0].len() {
@@ -378,7 +349,7 @@ impl<'a> Session<'a> {
                     && !partition.windows.has_open_windows()
                     && partition.windows.pending() == 0
                     && silence >= 10 * TICK
-                    && group.lag_of(&self.inputs[input].topic, number as i32) == 0;
+                    && source.lag_of(group, &self.inputs[input].topic, number as i32) == 0;
             }
         }
         for (input, partition) in ticks {
@@ -406,11 +377,11 @@ impl<'a> Session<'a> {
         batch
     }
 
-    fn tell(&mut self, group: &Group) {
+    fn tell(&mut self, lag: i64) {
         for partition in self.partitions.iter_mut().flatten().flatten() {
             partition.tell_progress(self.now);
         }
-        self.metrics.record_state(self.all(), &self.partitions[0], group.lag(), now_ms());
+        self.metrics.record_state(self.all(), &self.partitions[0], lag, now_ms());
     }
 }
 

@@ -1,7 +1,7 @@
 //! What ends a membership, and what ends the service.
 
 use rdkafka::error::KafkaError;
-use tidewatch_service_kit::kafka::TransactionError;
+use tidewatch_service_kit::kafka::{TransactionError, fetch::FetchError};
 
 use crate::commit::UnknownMetadata;
 
@@ -33,6 +33,8 @@ pub(crate) enum SessionError {
     Kafka { action: &'static str, source: KafkaError },
     #[error(transparent)]
     Transaction(#[from] TransactionError),
+    #[error("fetch: {0}")]
+    Fetch(#[from] FetchError),
     #[error("cut: the membership is over")]
     NoMembership,
     #[error("commit: its thread is gone")]

@@ -26,7 +26,7 @@ pub mod read;
 mod tick;
 pub mod window;
 
-pub use config::Config;
+pub use config::{Config, Consumer};
 pub use emit::Delivery;
 pub use encode::{Emitted, Output};
 pub use error::Error;

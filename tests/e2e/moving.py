@@ -196,6 +196,9 @@ class Run:
             TIDEWATCH_LOG_FORMAT="json",
             **self.settings,
         )
+        # one in four, so that partitions also move between the two ways of reading them
+        consumer = "auto" if (self.seed + len(self.processes)) % 4 else "librdkafka"
+        env.setdefault("TIDEWATCH_STREAM_PROCESSOR_CONSUMER", consumer)
         name = f"{instance}-{len(self.processes)}"
         program = PROGRAMS / "tidewatch-stream-processor"
         process = Service(name, [str(program)], env, self.folder / f"{name}.log")

@@ -57,6 +57,15 @@ pub enum GroupChange {
     Revoked(Vec<(String, i32)>),
 }
 
+/// Who fetches the records of the partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetching {
+    /// The member's own client: a poll brings them.
+    Here,
+    /// Somebody else: the client is told to fetch nothing, and what a poll brings all the same is to be passed over.
+    Elsewhere,
+}
+
 /// Sets each start's offset, or says why it can't; runs on the polling thread, may block for some seconds.
 type Starter = dyn Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync;
 
@@ -67,6 +76,7 @@ type Lags = Arc<Mutex<BTreeMap<(String, i32), i64>>>;
 pub struct GroupContext {
     changes: Arc<Mutex<VecDeque<KafkaResult<GroupChange>>>>,
     lags: Lags,
+    fetching: Fetching,
     starter: Box<Starter>,
     before_revoke: Box<dyn Fn() + Send + Sync>,
     /// Whether there are changes: asked at every poll, where a lock would cost.
@@ -153,6 +163,9 @@ impl ConsumerContext for GroupContext {
                     from.add_partition_offset(&start.topic, start.partition, offset)?;
                 }
                 consumer.assign(&from)?;
+                if self.fetching == Fetching::Elsewhere {
+                    consumer.pause(&from)?;
+                }
                 Ok(starts)
             });
             self.push(result.map(GroupChange::Assigned));
@@ -190,7 +203,7 @@ impl Group {
         topics: &[&str],
         starter: impl Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync + 'static,
     ) -> KafkaResult<Self> {
-        Self::join_with(&config.consumer(group), topics, starter, || ())
+        Self::join_with(&config.consumer(group), topics, Fetching::Here, starter, || ())
     }
 
     /// Joins as a static member: a restart under the same `instance` gets its partitions back at once.
@@ -201,7 +214,7 @@ impl Group {
         topics: &[&str],
         starter: impl Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync + 'static,
     ) -> KafkaResult<Self> {
-        Self::join_waiting(config, group, instance, topics, starter, || ())
+        Self::join_waiting(config, group, instance, topics, Fetching::Here, starter, || ())
     }
 
     /// The same; `before_revoke` runs before partitions are let go: a commit under way is to end there.
@@ -210,17 +223,19 @@ impl Group {
         group: &str,
         instance: &str,
         topics: &[&str],
+        fetching: Fetching,
         starter: impl Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync + 'static,
         before_revoke: impl Fn() + Send + Sync + 'static,
     ) -> KafkaResult<Self> {
         let mut client = config.consumer(group);
         client.set("group.instance.id", instance);
-        Self::join_with(&client, topics, starter, before_revoke)
+        Self::join_with(&client, topics, fetching, starter, before_revoke)
     }
 
     fn join_with(
         client: &ClientConfig,
         topics: &[&str],
+        fetching: Fetching,
         starter: impl Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync + 'static,
         before_revoke: impl Fn() + Send + Sync + 'static,
     ) -> KafkaResult<Self> {
@@ -230,6 +245,7 @@ impl Group {
         let context = GroupContext {
             changes: Arc::clone(&changes),
             lags: Arc::clone(&lags),
+            fetching,
             starter: Box::new(starter),
             before_revoke: Box::new(before_revoke),
             changed: Arc::clone(&changed),

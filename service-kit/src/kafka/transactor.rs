@@ -9,14 +9,14 @@ use std::{
 };
 
 use rdkafka::{
-    Message, TopicPartitionList,
+    TopicPartitionList,
     consumer::{CommitMode, Consumer, ConsumerGroupMetadata},
     error::{KafkaError, RDKafkaErrorCode},
-    message::{BorrowedMessage, OwnedHeaders},
+    message::OwnedHeaders,
     producer::{BaseProducer, BaseRecord, Producer},
 };
 
-use super::{Context, Group, KafkaConfig};
+use super::{Context, Group, KafkaConfig, Received};
 
 /// How long begin, send-offsets and commit may each take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,13 +61,14 @@ pub struct Original {
 }
 
 impl Original {
-    /// The message's own key and bytes, to the partition of the same number.
-    pub fn of(message: &BorrowedMessage<'_>, topic: impl Into<String>, headers: OwnedHeaders) -> Self {
+    /// The record's own key and bytes, to the partition of the same number.
+    pub fn of<'a>(record: impl Into<Received<'a>>, topic: impl Into<String>, headers: OwnedHeaders) -> Self {
+        let record = record.into();
         Self {
             topic: topic.into(),
-            partition: message.partition(),
-            key: message.key().map(<[u8]>::to_vec),
-            payload: message.payload().unwrap_or_default().to_vec(),
+            partition: record.partition,
+            key: record.key.map(<[u8]>::to_vec),
+            payload: record.payload.unwrap_or_default().to_vec(),
             headers,
         }
     }

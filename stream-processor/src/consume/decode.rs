@@ -1,13 +1,10 @@
-//! From a record of Kafka to what the windows take. In: a message of one of the inputs. Out: a frame as it lies in the
-//! message, a window, a tick, or why it is none of them.
+//! From a record of Kafka to what the windows take. In: a record of one of the inputs. Out: a frame as it lies in the
+//! record, a window, a tick, or why it is none of them.
 
-use rdkafka::{
-    Message,
-    message::{BorrowedHeaders, BorrowedMessage, Headers},
-};
 use tidewatch_schemas::{
     AggregateFrame, AvroRecord, DecodeError, MetricFrame, Reason, decode as general, encode, headers,
 };
+use tidewatch_service_kit::kafka::{Received, ReceivedHeaders};
 
 use super::inputs::Kind;
 use crate::{
@@ -40,14 +37,10 @@ impl Decoded<'_> {
     }
 }
 
-/// `scratch` holds the frame where the message's own bytes can't be read in place.
-pub(super) fn decode<'a>(
-    kind: Kind,
-    message: &'a BorrowedMessage<'_>,
-    scratch: &'a mut Vec<u8>,
-) -> Decoded<'a> {
-    let payload = message.payload().unwrap_or_default();
-    if payload.is_empty() && message.headers().is_some_and(is_tick) {
+/// `scratch` holds the frame where the record's own bytes can't be read in place.
+pub(super) fn decode<'a>(kind: Kind, record: Received<'a>, scratch: &'a mut Vec<u8>) -> Decoded<'a> {
+    let payload = record.payload.unwrap_or_default();
+    if payload.is_empty() && is_tick(record.headers) {
         return Decoded::Tick;
     }
     match kind {
@@ -83,7 +76,7 @@ fn read<'a, T: AvroRecord>(
     head(datum, version).unwrap_or_else(|error| Decoded::Unreadable(Reason::Undecodable, error.to_string()))
 }
 
-fn is_tick(headers: &BorrowedHeaders) -> bool {
+fn is_tick(headers: ReceivedHeaders<'_>) -> bool {
     headers.iter().any(|header| header.key == headers::TICK)
 }
 
