@@ -1,4 +1,4 @@
-//! The thread that owns the partitions: poll, step, and twice a second a cut for the committing thread.
+//! The thread that owns the partitions: fetch, step, and twice a second a cut for the committing thread.
 //!
 //! A session is one membership with one producer. After any error both are dropped and a new session restores from what
 //! is committed: an unclear commit is cleared by reading whether it took. Nothing is kept across sessions.

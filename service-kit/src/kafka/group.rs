@@ -229,6 +229,10 @@ impl Group {
     ) -> KafkaResult<Self> {
         let mut client = config.consumer(group);
         client.set("group.instance.id", instance);
+        if fetching == Fetching::Elsewhere {
+            // they would tell of a lag that this client does not know
+            client.set("statistics.interval.ms", "0");
+        }
         Self::join_with(&client, topics, fetching, starter, before_revoke)
     }
 

@@ -99,7 +99,7 @@ impl Reader<'_> {
             let asked =
                 unknown.iter().find(|a| *a.topic == *start.topic && a.partition == start.partition)?;
             let answer = match start.error {
-                0 => Answer::Begins(start.offset),
+                0 => Answer::Begins(start.offset.max(0)),
                 error => self.refuse(asked, error),
             };
             Some((asked, answer))
