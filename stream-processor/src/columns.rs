@@ -89,7 +89,8 @@ impl Columns {
     /// Slots for `len` series; `counters` says whether one of them is a counter.
     pub(crate) fn grow(&mut self, len: usize, counters: bool) {
         self.counters |= counters;
-        if len > self.len {
+        let more = len > self.len;
+        if more {
             if !self.single.is_empty() {
                 self.spread();
             }
@@ -107,7 +108,7 @@ impl Columns {
             }
             self.len = len;
         }
-        if !self.blocks.is_empty() {
+        if !self.blocks.is_empty() && (more || self.counters && self.growths.is_empty()) {
             self.resize();
         }
     }
@@ -269,12 +270,11 @@ impl Columns {
         }
         if let Stamps::All(all) = &self.stamps
             && all.count == 0
-            && n < self.len
         {
+            // a run of every slot would not have come here
             self.stamps = Stamps::Each(vec![Stamp::default(); self.len]);
         }
         match &mut self.stamps {
-            Stamps::All(all) if all.count == 0 => *all = stamp,
             Stamps::All(_) => return false,
             Stamps::Each(each) => {
                 let each = &mut each[start..start + n];

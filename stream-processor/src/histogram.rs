@@ -198,18 +198,18 @@ fn width(range: Range) -> usize {
 
 impl Buckets {
     fn of(view: &BucketsView<'_>, scale: i32) -> Result<Self, Refusal> {
-        if view.len > MAX_BUCKETS {
+        if view.counts.len > MAX_BUCKETS {
             return Err(bad(format!("more than {MAX_BUCKETS} buckets of one sign")));
         }
-        if view.len == 0 {
+        if view.counts.len == 0 {
             return Ok(Self::default());
         }
         let (first, allowed) = (i64::from(view.offset), indices(scale));
-        if !allowed.contains(&first) || !allowed.contains(&(first + view.len as i64 - 1)) {
+        if !allowed.contains(&first) || !allowed.contains(&(first + view.counts.len as i64 - 1)) {
             return Err(bad("a bucket is beyond what a double can be"));
         }
-        let mut counts: Vec<i64> = Vec::with_capacity(view.len);
-        counts.extend(view.counts());
+        let mut counts: Vec<i64> = Vec::with_capacity(view.counts.len);
+        counts.extend(view.counts.longs());
         if counts.iter().any(|count| *count < 0) {
             return Err(bad("a bucket's count is negative"));
         }

@@ -192,8 +192,6 @@ pub(crate) struct Shape {
     pub(crate) plan: Option<Arc<Plan>>,
     /// Values that a frame of this layout has to bring.
     pub(crate) values: u32,
-    /// The bytes that frames bring it in, where several servers send the same: to compare them is quicker than to hash them.
-    pub(crate) sent: Option<Arc<[u8]>>,
 }
 
 /// A layout that frames name by its id.
@@ -218,14 +216,10 @@ pub(crate) struct Layouts {
     sweep_at: (usize, usize),
     /// Bytes of all entries.
     size: usize,
-    /// Bytes of layouts as they are sent.
-    sent: usize,
 }
 
 /// Fewer entries and bytes are not worth a look.
 const SWEEP_AT: (usize, usize) = (1_024, 32 << 20);
-/// Beyond what a processor's caches hold there is nothing to be won.
-const MAX_SENT: usize = 1 << 20;
 
 impl Layouts {
     pub(crate) fn new(filter: Filter) -> Self {
@@ -237,7 +231,6 @@ impl Layouts {
             sole: SoleSeries::default(),
             sweep_at: SWEEP_AT,
             size: 0,
-            sent: 0,
         }
     }
 
@@ -246,7 +239,7 @@ impl Layouts {
         self.filter = filter;
         self.sole.clear();
         self.known.clear();
-        (self.size, self.sent) = (0, 0);
+        self.size = 0;
     }
 
     /// From now on frames may name this layout.
@@ -277,17 +270,13 @@ impl Layouts {
     /// The shape of a layout; `bytes` are looked at only if nobody sent them before.
     pub(crate) fn shape(&mut self, server: &str, hash: u128, bytes: &[u8]) -> Result<Shape, ReadError> {
         let class = self.class(server);
-        if let Some(shape) = self.known.get_mut(&(hash, class)) {
-            if shape.sent.is_none() && self.sent + bytes.len() <= MAX_SENT {
-                self.sent += bytes.len();
-                shape.sent = Some(bytes.into());
-            }
+        if let Some(shape) = self.known.get(&(hash, class)) {
             return Ok(shape.clone());
         }
         let series = read::layout_series(bytes)?;
         let values = series.len() as u32;
         let shape = if self.filter.is_none() {
-            Shape { layout: Arc::new(Layout::new(&series, &self.limits)), plan: None, values, sent: None }
+            Shape { layout: Arc::new(Layout::new(&series, &self.limits)), plan: None, values }
         } else {
             let plan = self.filter.plan(server, &series);
             let mut layout = Layout::new(&plan.series, &self.limits);
@@ -295,7 +284,7 @@ impl Layouts {
             layout.refusal = layout.refusal.or(odd);
             let layout = Arc::new(layout);
             let plan = (!plan.is_identity(&series)).then(|| Arc::new(plan));
-            Shape { layout, plan, values, sent: None }
+            Shape { layout, plan, values }
         };
         self.size += shape.layout.size();
         self.known.insert((hash, class), shape.clone());
@@ -311,7 +300,6 @@ impl Layouts {
         let used: HashSet<u128> = self.known.keys().map(|(hash, _)| *hash).collect();
         self.announced.retain(|_, announced| used.contains(&announced.hash));
         self.size = self.known.values().map(|shape| shape.layout.size()).sum();
-        self.sent = self.known.values().flat_map(|shape| &shape.sent).map(|sent| sent.len()).sum();
         self.sweep_at = ((2 * self.known.len()).max(SWEEP_AT.0), (2 * self.size).max(SWEEP_AT.1));
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Invariant: what is handed out was walked once to its end, so that a record is known to be one before anything is made of it.
 
-use super::{Cursor, ReadError, Version};
+use super::{Column, Cursor, ReadError, Version};
 
 /// The histograms of one record; nearly always none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,7 @@ pub struct HistogramView<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BucketsView<'a> {
     pub offset: i32,
-    pub len: usize,
-    counts: &'a [u8],
+    pub counts: Column<'a>,
 }
 
 /// The histograms, which are all that is left of a record.
@@ -77,24 +76,6 @@ impl<'a> Histograms<'a> {
     }
 }
 
-impl<'a> BucketsView<'a> {
-    pub fn counts(self) -> impl Iterator<Item = i64> + use<'a> {
-        longs(self.counts)
-    }
-}
-
-/// The items of an array of longs that was walked before.
-pub(super) fn longs(array: &[u8]) -> impl Iterator<Item = i64> {
-    let (mut cursor, mut left) = (Cursor(array), 0);
-    std::iter::from_fn(move || {
-        if left == 0 {
-            left = cursor.block("array").ok()??;
-        }
-        left -= 1;
-        cursor.long("array").ok()
-    })
-}
-
 impl<'a> Cursor<'a> {
     fn histogram(&mut self) -> Result<HistogramView<'a>, ReadError> {
         let begin = self.0;
@@ -116,14 +97,6 @@ impl<'a> Cursor<'a> {
 
     fn buckets(&mut self) -> Result<BucketsView<'a>, ReadError> {
         let offset = self.int("offset")?;
-        let begin = self.0;
-        let mut len = 0_usize;
-        while let Some(block) = self.block("counts")? {
-            len = len.saturating_add(block);
-            for _ in 0..block {
-                self.long("counts")?;
-            }
-        }
-        Ok(BucketsView { offset, len, counts: &begin[..begin.len() - self.0.len()] })
+        Ok(BucketsView { offset, counts: self.longs("counts")? })
     }
 }

@@ -3,7 +3,7 @@
 //! In: the datum. Out: the head's fields; then, behind the layout, each column as it lies. As for a frame the layout's bytes
 //! are hashed as a whole, so that its series are read only when they are new.
 
-use super::{Cursor, Histograms, ReadError, Version, histograms, histograms::longs};
+use super::{Cursor, Histograms, ReadError, Version, histograms};
 
 /// A window as it lies in the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +131,14 @@ impl<'a> Columns<'a> {
 
 impl<'a> Column<'a> {
     pub fn longs(self) -> impl Iterator<Item = i64> + use<'a> {
-        longs(self.array)
+        let (mut cursor, mut left) = (Cursor(self.array), 0);
+        std::iter::from_fn(move || {
+            if left == 0 {
+                left = cursor.block("array").ok()??;
+            }
+            left -= 1;
+            cursor.long("array").ok()
+        })
     }
 
     pub fn ints(self) -> impl Iterator<Item = i32> + use<'a> {

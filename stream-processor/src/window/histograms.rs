@@ -79,7 +79,6 @@ pub(super) struct Arrivals {
 
 impl Arrivals {
     /// Reads and judges a record's histograms; `most` is the largest magnitude that a sum may have.
-    #[inline]
     pub(super) fn read(
         &mut self,
         layouts: &mut Layouts,
@@ -90,17 +89,9 @@ impl Arrivals {
     ) -> Result<(), ReadError> {
         self.good.clear();
         self.refused = None;
-        if histograms.is_empty() { Ok(()) } else { self.read_some(layouts, hasher, server, histograms, most) }
-    }
-
-    fn read_some(
-        &mut self,
-        layouts: &mut Layouts,
-        hasher: Hasher,
-        server: &str,
-        histograms: read::Histograms<'_>,
-        most: f64,
-    ) -> Result<(), ReadError> {
+        if histograms.is_empty() {
+            return Ok(());
+        }
         self.seen.clear();
         let class = layouts.class(server);
         for view in histograms.iter() {

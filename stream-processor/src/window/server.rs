@@ -140,11 +140,7 @@ impl Server {
             return (entry.layout.id == id).then_some(next);
         }
         let layout = body.get(..entry.layout.len as usize)?;
-        let same = match &entry.layout.shape.sent {
-            Some(sent) => layout == &**sent,
-            None => hasher.hash(layout) == entry.layout.hash,
-        };
-        same.then_some(next)
+        (hasher.hash(layout) == entry.layout.hash).then_some(next)
     }
 
     /// The layout of this hash, if it was sent before.

@@ -73,27 +73,17 @@ impl Reader<'_> {
             if response.len() > MAX_KEPT {
                 response = Vec::new();
             }
-            let length = self.told(Api::Fetch, connection.receive(&mut response))?;
+            let length = self.shared.told(Api::Fetch, connection.receive(&mut response))?;
             work = self.take(&response[..length], &asked)?;
         }
         self.hand_over(&response, work);
         Ok(())
     }
 
-    /// Notes whether the broker knows such a request.
-    fn told<T>(&self, api: Api, result: Result<T, ConnectionError>) -> Result<T, ConnectionError> {
-        match &result {
-            Ok(_) => self.shared.understood(api),
-            Err(ConnectionError::Refused) => self.shared.refused(api),
-            Err(_) => {}
-        }
-        result
-    }
-
     fn find_begin(&self, connection: &mut Connection<'_>, unknown: &[Asked]) -> Result<(), ConnectionError> {
         connection.send(|number| wire::log_start_request(number, unknown))?;
         let mut response = Vec::new();
-        let length = self.told(Api::ListOffsets, connection.receive(&mut response))?;
+        let length = self.shared.told(Api::ListOffsets, connection.receive(&mut response))?;
         let starts = wire::log_start_response(&response[..length])?;
         let answers = starts.iter().filter_map(|start| {
             let asked =
@@ -129,9 +119,7 @@ impl Reader<'_> {
             answers.push((asked, answer));
             found.push(batches);
         }
-        let counts = self.shared.answered(
-            answers.iter_mut().map(|(asked, answer)| (*asked, std::mem::replace(answer, Answer::OutOfRange))),
-        );
+        let counts = self.shared.answered(answers.iter().copied());
         let found = answers
             .iter()
             .zip(found)

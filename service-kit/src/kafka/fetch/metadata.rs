@@ -72,18 +72,8 @@ fn ask_one(shared: &Shared, host: &str, port: u16, topics: &[Arc<str>]) -> Resul
     let mut connection = Connection::open(host, port, shared.stopped())?;
     connection.send(|number| wire::metadata_request(number, topics))?;
     let mut response = Vec::new();
-    match connection.receive(&mut response) {
-        Ok(length) => {
-            shared.understood(Api::Metadata);
-            Ok(wire::metadata_response(&response[..length])?)
-        }
-        Err(error) => {
-            if matches!(error, ConnectionError::Refused) {
-                shared.refused(Api::Metadata);
-            }
-            Err(error)
-        }
-    }
+    let length = shared.told(Api::Metadata, connection.receive(&mut response))?;
+    Ok(wire::metadata_response(&response[..length])?)
 }
 
 fn take(shared: &Arc<Shared>, metadata: &Metadata) {

@@ -16,12 +16,14 @@ use super::{
     FetchError, Leader,
     chunk::{Origin, Ready},
     compression::Output,
+    connection::ConnectionError,
     state::{Answer, Asked, Part, ROOM, State},
     wire::{Api, Metadata},
 };
 
 /// Connections closed without a word in a row after which it is the request that the broker does not know.
 const REFUSALS: u32 = 3;
+
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     state: Mutex<State>,
@@ -250,13 +252,20 @@ impl Shared {
         self.arrived.notify_one();
     }
 
-    /// A broker that answers a request once knows it.
-    pub(super) fn understood(&self, api: Api) {
-        self.state().refusals.insert(api.name(), 0);
+    /// Notes whether the broker knows such a request: one that answers it once does.
+    pub(super) fn told<T>(&self, api: Api, result: Result<T, ConnectionError>) -> Result<T, ConnectionError> {
+        match &result {
+            Ok(_) => {
+                self.state().refusals.insert(api.name(), 0);
+            }
+            Err(ConnectionError::Refused) => self.refused(api),
+            Err(_) => {}
+        }
+        result
     }
 
     /// A connection that ends at its first request: brokers answer so to what they do not know, and when they go away.
-    pub(super) fn refused(&self, api: Api) {
+    fn refused(&self, api: Api) {
         let mut state = self.state();
         // 0: was answered before
         let count = state.refusals.entry(api.name()).and_modify(|n| *n += u32::from(*n > 0)).or_insert(1);

@@ -36,7 +36,7 @@ impl Asked {
 }
 
 /// What was found out about a partition that was asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Answer {
     /// Read up to `next`; so many batches of it wait to be handed over.
     Read {
