@@ -21,7 +21,7 @@ mod template;
 use std::{fmt, sync::Arc};
 
 use tidewatch_schemas::{Reason, Series};
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use action::{Action, Rule};
 pub use expr::Expr;
@@ -70,7 +70,7 @@ impl Filter {
         }
         let (rules, servers) = parse::parse(text)?;
         // 0 is none's
-        let fingerprint = xxh3_64(text.as_bytes()).max(1);
+        let fingerprint = XxHash3_64::oneshot(text.as_bytes()).max(1);
         Ok(Self { compiled: Some(Arc::new(Compiled { text: text.to_owned(), fingerprint, rules, servers })) })
     }
 
@@ -96,7 +96,7 @@ impl Filter {
         match words[..] {
             [] => 0,
             [word] => word,
-            _ => xxh3_64(&words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>()),
+            _ => XxHash3_64::oneshot(&words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>()),
         }
     }
 

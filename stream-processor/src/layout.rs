@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use tidewatch_schemas::{Limits, Reason, Series, SeriesKind, validate::check_series};
+use twox_hash::XxHash3_128;
 
 use crate::{
     filter::{Filter, Plan},
@@ -43,7 +44,7 @@ impl Hasher {
     }
 
     pub(crate) fn hash(self, bytes: &[u8]) -> u128 {
-        xxhash_rust::xxh3::xxh3_128_with_seed(bytes, self.0)
+        XxHash3_128::oneshot_with_seed(self.0, bytes)
     }
 }
 
