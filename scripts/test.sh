@@ -72,6 +72,13 @@ fault_runs() {
     python_tests -s tests/e2e/test_moving_partitions.py -k test_every_run_is_exact
 }
 
+broken_builds() {
+    # a folder of its own: the other programs are the ones for use
+    local target=${CARGO_TARGET_DIR:-$repo/target}/broken
+    CARGO_TARGET_DIR=$target cargo build --release --locked -p tidewatch-stream-processor --features broken || return
+    TIDEWATCH_TEST_PROGRAMS=$target/release python_tests -s tests/e2e/broken_builds.py
+}
+
 # name, how to count, command; in this order: quick ones first, those that need the programs after the build.
 suites=(
     'shell one shell_check'
@@ -86,8 +93,9 @@ suites=(
     'helm one helm_check'
     'e2e pytest python_tests tests/e2e'
 )
-# Only for those who ask for it by name: e2e plays some of these runs too.
+# Only for those who ask for them by name: e2e plays some of these runs too.
 if [[ " $* " == *" fault-runs "* ]]; then suites+=('fault-runs pytest fault_runs'); fi
+if [[ " $* " == *" broken-builds "* ]]; then suites+=('broken-builds pytest broken_builds'); fi
 
 if ! scripts/install.sh --for tests; then
     say '0 passed, 1 failed'

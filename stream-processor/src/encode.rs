@@ -423,7 +423,7 @@ fn longs(out: &mut Vec<u8>, cells: &[(bool, Cell)], value: impl Fn(bool, &Cell) 
     out.push(0);
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "broken"))]
 impl Output {
     /// Finals, and deltas.
     pub(crate) fn split_deltas(self) -> (Self, Self) {

@@ -136,7 +136,7 @@ pub struct PartitionWindows {
     transformed: Vec<f64>,
     cells: Vec<Option<Cell>>,
     scratch: Scratch,
-    #[cfg(test)]
+    #[cfg(any(test, feature = "broken"))]
     broken: Option<Rule>,
 }
 
@@ -163,8 +163,10 @@ impl PartitionWindows {
             transformed: Vec::new(),
             cells: Vec::new(),
             scratch: Scratch::default(),
-            #[cfg(test)]
+            #[cfg(all(test, not(feature = "broken")))]
             broken: None,
+            #[cfg(feature = "broken")]
+            broken: Rule::of_environment(),
         }
     }
 
@@ -174,13 +176,17 @@ impl PartitionWindows {
     pub fn restore(partition: i32, committed: &Committed, filter: Filter, next: Setup) -> Self {
         let setup = Setup { settings: committed.settings.clone(), filter };
         let differ = setup.settings != next.settings;
-        Self {
+        let mut windows = Self {
             next_setup: differ.then_some(next),
             high_water: committed.high_water,
             floor: committed.floor_at_low,
             clock: committed.clock_at_low,
             ..Self::begin(partition, committed.low_water, setup)
+        };
+        if windows.breaks(Rule::FloorRestored) {
+            windows.forget_floor();
         }
+        windows
     }
 
     /// Takes the next record. Offsets may have holes (transaction markers) but never go back.
@@ -273,7 +279,7 @@ impl PartitionWindows {
         let low = self.low_water();
         self.high_water = self.position;
         let output = std::mem::take(&mut self.output);
-        #[cfg(test)]
+        #[cfg(any(test, feature = "broken"))]
         let output = if self.breaks(Rule::LateInItsCommit) { self.hold_back(output) } else { output };
         Some(Cut {
             output,
@@ -372,12 +378,25 @@ impl PartitionWindows {
         self.setup = next;
     }
 
-    #[cfg(test)]
+    /// What breaking rule 2 means.
+    fn forget_floor(&mut self) {
+        (self.clock, self.floor) = (NEVER, NEVER);
+    }
+
+    /// What breaking rule 1 means: deltas stay behind for the next commit.
+    #[cfg(any(test, feature = "broken"))]
+    fn hold_back(&mut self, output: Output) -> Output {
+        let (now, later) = output.split_deltas();
+        self.output = later;
+        now
+    }
+
+    #[cfg(any(test, feature = "broken"))]
     fn breaks(&self, rule: Rule) -> bool {
         self.broken == Some(rule)
     }
 
-    #[cfg(not(test))]
+    #[cfg(not(any(test, feature = "broken")))]
     #[expect(clippy::unused_self, reason = "tests break rules on purpose")]
     const fn breaks(&self, _: Rule) -> bool {
         false

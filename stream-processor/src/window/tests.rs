@@ -279,7 +279,7 @@ impl Owner {
         };
         windows.broken = broken;
         if broken == Some(Rule::FloorRestored) {
-            (windows.clock, windows.floor) = (NEVER, NEVER);
+            windows.forget_floor();
         }
         let since = committed.map_or(0, |committed| committed.high_water);
         Self { epoch, since, windows, pending: Seen::default() }
@@ -381,14 +381,5 @@ fn told(
             continue;
         }
         owner.step(log);
-    }
-}
-
-impl PartitionWindows {
-    /// Deltas stay behind for the next commit: what breaking rule 1 means.
-    pub(super) fn hold_back(&mut self, output: Output) -> Output {
-        let (now, later) = output.split_deltas();
-        self.output = later;
-        now
     }
 }
