@@ -168,10 +168,11 @@ async fn retention_does_not_wait_for_readers_of_younger_days_and_ends_what_broke
     }
     samples::copy_in(&mut conn, Tier::TenSeconds, &[row(1, T0, 1.0)]).await.expect("copy");
     // broken off between detaching and dropping
-    let child: String = sqlx::query_scalar("SELECT min(child) FROM tidewatch_partitions WHERE parent = 'samples_10s'")
-        .fetch_one(&mut *conn)
-        .await
-        .expect("child");
+    let child: String =
+        sqlx::query_scalar("SELECT min(child) FROM tidewatch_partitions WHERE parent = 'samples_10s'")
+            .fetch_one(&mut *conn)
+            .await
+            .expect("child");
     let detach = format!("ALTER TABLE samples_10s DETACH PARTITION {child}");
     sqlx::query(sqlx::AssertSqlSafe(detach)).execute(&mut *conn).await.expect("detach");
 
@@ -198,10 +199,11 @@ async fn retention_does_not_wait_for_readers_of_younger_days_and_ends_what_broke
         first
     };
     assert_eq!(first.expect("retention"), 2);
-    let left: Vec<String> = sqlx::query_scalar("SELECT relname::text FROM pg_class WHERE relname ~ '^samples_10s_[0-9]+$'")
-        .fetch_all(&mut *conn)
-        .await
-        .expect("tables");
+    let left: Vec<String> =
+        sqlx::query_scalar("SELECT relname::text FROM pg_class WHERE relname ~ '^samples_10s_[0-9]+$'")
+            .fetch_all(&mut *conn)
+            .await
+            .expect("tables");
     assert_eq!(left, ["samples_10s_20261123"]);
 }
 
@@ -225,11 +227,12 @@ async fn minutes_kept_by_day_are_moved_into_weeks() {
     migrate(pool).await.expect("migrate");
     let found = db.store.history.windows(&[1], Tier::Minute, 0, i64::MAX).await.expect("windows");
     assert_eq!(found, rows);
-    let weeks: Vec<String> =
-        sqlx::query_scalar("SELECT child FROM tidewatch_partitions WHERE parent = 'samples_1m' ORDER BY first")
-            .fetch_all(&mut *conn)
-            .await
-            .expect("weeks");
+    let weeks: Vec<String> = sqlx::query_scalar(
+        "SELECT child FROM tidewatch_partitions WHERE parent = 'samples_1m' ORDER BY first",
+    )
+    .fetch_all(&mut *conn)
+    .await
+    .expect("weeks");
     assert_eq!(weeks, ["samples_1m_20261116", "samples_1m_20261123", "samples_1m_20261130"]);
 }
 
@@ -257,10 +260,13 @@ async fn long_steps_come_from_long_windows_as_far_as_these_are_closed() {
     let long: Vec<WindowRow> = minutes
         .chunk_by(|a, b| (a.series_id, a.ts_ms / 300_000) == (b.series_id, b.ts_ms / 300_000))
         .filter(|five| five[0].ts_ms < T0 + 85 * 60_000)
-        .map(|five| five.iter().skip(1).fold(five[0], |sum, part| {
-            let part = WindowRow { origin: Origin { offset: sum.origin.offset + 1, ..part.origin }, ..*part };
-            tidewatch_store::merge::merge(&sum, &part, SeriesKind::Gauge)
-        }))
+        .map(|five| {
+            five.iter().skip(1).fold(five[0], |sum, part| {
+                let part =
+                    WindowRow { origin: Origin { offset: sum.origin.offset + 1, ..part.origin }, ..*part };
+                tidewatch_store::merge::merge(&sum, &part, SeriesKind::Gauge)
+            })
+        })
         .map(|five| WindowRow { sum: five.sum + 1_000.0, last: -1.0, ..five })
         .collect();
     samples::copy_in(&mut conn, Tier::FiveMinutes, &long).await.expect("five minutes");

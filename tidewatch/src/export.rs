@@ -81,12 +81,14 @@ enum Format {
 /// A day is its first moment.
 fn time(text: &str) -> Result<i64, String> {
     let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
-    parse_rfc3339(&whole).ok_or_else(|| "has to be a time such as 2026-11-23T14:16:00Z or a day such as 2026-11-23".to_owned())
+    parse_rfc3339(&whole)
+        .ok_or_else(|| "has to be a time such as 2026-11-23T14:16:00Z or a day such as 2026-11-23".to_owned())
 }
 
 /// The names of the columns, in both formats. `value` is what the view `metrics` shows; times are the windows' starts.
 const COLUMNS: [&str; 14] = [
-    "server", "metric", "labels", "kind", "unit", "time", "value", "count", "sum", "min", "max", "first", "last", "increase",
+    "server", "metric", "labels", "kind", "unit", "time", "value", "count", "sum", "min", "max", "first",
+    "last", "increase",
 ];
 
 /// One row, with what is known of its series.

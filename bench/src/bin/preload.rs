@@ -11,9 +11,10 @@ use std::{
 use clap::{Parser, ValueEnum};
 use rdkafka::producer::{BaseProducer, BaseRecord};
 use tidewatch_bench::{
-    Result, fleet,
-    frame::Template,
+    Result,
     fill::{finish, now_ms, producer, send},
+    fleet,
+    frame::Template,
 };
 use tidewatch_schemas::{Layout, encode};
 

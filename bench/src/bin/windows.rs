@@ -99,7 +99,8 @@ fn empty(server: &str, layout: Vec<Series>) -> AggregateFrame {
 fn fill(frame: &mut AggregateFrame, server: u32, window: u32, samples: u32) {
     let step = WINDOW_MS as i32 / samples as i32;
     for (index, i) in (0..).zip(0..frame.layout.len()) {
-        let values: Vec<f64> = (0..samples).map(|n| fleet::value(server, index, window * samples + n)).collect();
+        let values: Vec<f64> =
+            (0..samples).map(|n| fleet::value(server, index, window * samples + n)).collect();
         let sum: f64 = values.iter().sum();
         let mean = sum / f64::from(samples);
         let (first, last) = (values[0], values[values.len() - 1]);

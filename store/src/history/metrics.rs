@@ -65,7 +65,7 @@ impl History {
         let tier = query.tier();
         let covered = if tier > Tier::Minute {
             let end = self.covered(&ids, tier).await?;
-            end.div_euclid(step) * step
+            end.div_euclid(step).saturating_mul(step)
         } else {
             i64::MAX
         };
@@ -73,7 +73,8 @@ impl History {
         while page.len() < query.limit && from < query.to_ms && !ids.is_empty() {
             // a step that begins in the range is whole, even if it ends behind it
             let last = query.to_ms + (step - query.to_ms.rem_euclid(step)) % step;
-            let (tier, bound) = if from < covered { (tier, last.min(covered)) } else { (tier.min(Tier::Minute), last) };
+            let (tier, bound) =
+                if from < covered { (tier, last.min(covered)) } else { (tier.min(Tier::Minute), last) };
             let to = from.saturating_add(steps.saturating_mul(step)).min(bound);
             let floor = query.after.filter(|(ts, _)| *ts == from).map(|(_, id)| series_of_metric_id(id));
             let wanted = query.limit - page.len();

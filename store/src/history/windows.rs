@@ -74,7 +74,7 @@ impl History {
             return self.windows(series, tier, from_ms, to_ms).await;
         }
         let covered = self.guard(self.covered(series, tier)).await?;
-        let covered = (covered.div_euclid(step_ms) * step_ms).clamp(from_ms, to_ms);
+        let covered = covered.div_euclid(step_ms).saturating_mul(step_ms).clamp(from_ms, to_ms);
         let mut rows = self.windows(series, tier, from_ms, covered).await?;
         rows.extend(self.windows(series, Tier::Minute, covered, to_ms).await?);
         rows.sort_unstable_by_key(|row| (row.series_id, row.ts_ms));

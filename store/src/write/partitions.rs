@@ -118,11 +118,7 @@ pub async fn drop_older(
     dropped
 }
 
-async fn drop_behind(
-    conn: &mut PgConnection,
-    table: &str,
-    oldest: DateTime<Utc>,
-) -> Result<u32, Error> {
+async fn drop_behind(conn: &mut PgConnection, table: &str, oldest: DateTime<Utc>) -> Result<u32, Error> {
     let over: Vec<(String, bool)> = sqlx::query_as(
         "SELECT child, leaving FROM tidewatch_partitions WHERE parent = $1 AND (behind <= $2 OR leaving) ORDER BY first",
     )

@@ -104,8 +104,7 @@ impl Target for Parquet {
         self.times.push(window.ts_ms);
         self.counts.push(window.count);
         let value = window.value(series.kind);
-        let doubles =
-            [value, window.sum, window.min, window.max, window.first, window.last, window.increase];
+        let doubles = [value, window.sum, window.min, window.max, window.first, window.last, window.increase];
         for (column, number) in self.doubles.iter_mut().zip(doubles) {
             column.push(number);
         }

@@ -55,7 +55,14 @@ fn a_parquet_file_holds_what_was_written_over_several_groups() {
     Box::new(target).finish().expect("finish");
     let reader = SerializedFileReader::new(File::open(&path).expect("file")).expect("a parquet file");
     assert_eq!(reader.metadata().num_row_groups(), 2);
-    let names: Vec<_> = reader.metadata().file_metadata().schema_descr().columns().iter().map(|c| c.name().to_owned()).collect();
+    let names: Vec<_> = reader
+        .metadata()
+        .file_metadata()
+        .schema_descr()
+        .columns()
+        .iter()
+        .map(|c| c.name().to_owned())
+        .collect();
     assert_eq!(names, COLUMNS);
     let mut count = 0;
     for (n, row) in (0..).zip(reader.get_row_iter(None).expect("rows")) {
