@@ -64,35 +64,27 @@ impl Plan {
         } else {
             self.parts[tier as usize].extend(&rows);
         }
-        match tier {
-            Tier::TenSeconds => {
-                let end = self.seen.entry(id).or_insert(known.server.last_seen_ms);
-                *end = (*end).max(frame.window_end());
-                let rows = if is_new { rows.into_iter().map(|(row, _)| row).collect() } else { Vec::new() };
-                let window =
-                    ServerWindow { server_id: id, ts_ms: frame.window_start, is_newest: is_new, rows };
-                self.for_redis.push(window);
-                self.describe(frame, known);
-            }
-            _ => {
-                let newest = self.longer.entry((id, tier)).or_insert(frame.window_start);
-                *newest = (*newest).max(frame.window_start);
-            }
+        if tier == Tier::TenSeconds {
+            let end = self.seen.entry(id).or_insert(known.server.last_seen_ms);
+            *end = (*end).max(frame.window_end());
+            let rows = if is_new { rows.into_iter().map(|(row, _)| row).collect() } else { Vec::new() };
+            let window = ServerWindow { server_id: id, ts_ms: frame.window_start, is_newest: is_new, rows };
+            self.for_redis.push(window);
+            self.describe(frame, known);
+        } else {
+            let newest = self.longer.entry((id, tier)).or_insert(frame.window_start);
+            *newest = (*newest).max(frame.window_start);
         }
     }
 
     fn is_newest(&self, tier: Tier, frame: &AggregateFrame, known: &Known) -> bool {
-        match tier {
-            Tier::TenSeconds => {
-                let end = self.seen.get(&known.server.id).copied();
-                frame.window_start >= end.unwrap_or(known.server.last_seen_ms)
-            }
-            // what other sessions wrote of longer windows is not known before the first
-            _ => {
-                let newest = self.longer.get(&(known.server.id, tier)).copied().max(known.newest(tier));
-                newest.is_some_and(|newest| frame.window_start > newest)
-            }
+        if tier == Tier::TenSeconds {
+            let end = self.seen.get(&known.server.id).copied();
+            return frame.window_start >= end.unwrap_or(known.server.last_seen_ms);
         }
+        // what other sessions wrote of longer windows is not known before the first
+        let newest = self.longer.get(&(known.server.id, tier)).copied().max(known.newest(tier));
+        newest.is_some_and(|newest| frame.window_start > newest)
     }
 
     fn describe(&mut self, frame: &AggregateFrame, known: &Known) {
