@@ -57,11 +57,13 @@ class Load:
 
 
 class Rig:
-    """One Kafka for the whole run."""
+    """One Kafka for the whole run, and what else is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, parts: tuple[str, ...] = ("kafka",)) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tidewatch-bench-"))
-        self.stack = Stack(parts=("kafka",), directory=self.folder / "stack")
+        # PostgreSQL, which never runs as root, has to walk through.
+        self.folder.chmod(0o755)
+        self.stack = Stack(parts=parts, directory=self.folder / "stack")
         self.work = self.folder / "work"
         self.work.mkdir()
 

@@ -9,9 +9,14 @@ cd "$repo"
 bench=bench/${1:?name of a benchmark}.py
 [[ -e $bench ]] || die "there is no benchmark named $1"
 profile=${PROFILE:-dist}
+packages=(-p tidewatch -p tidewatch-bench)
+case $1 in
+    stream) packages+=(-p tidewatch-stream-processor) ;;
+    sink) packages+=(-p tidewatch-sink) ;;
+esac
 
 if [[ -z ${TIDEWATCH_TEST_PROGRAMS:-} ]]; then
-    cargo build --locked --profile "$profile" -p tidewatch -p tidewatch-stream-processor -p tidewatch-bench
+    cargo build --locked --profile "$profile" "${packages[@]}"
     TIDEWATCH_TEST_PROGRAMS=${CARGO_TARGET_DIR:-$repo/target}/$profile
 fi
 export TIDEWATCH_TEST_PROGRAMS

@@ -6,6 +6,7 @@
 //! ```
 //! Invariant: values are multiples of 1/4 and small, so a sum is exact in whatever order it is taken.
 
+pub mod fill;
 pub mod fleet;
 pub mod frame;
 

@@ -156,7 +156,7 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
         items: &'a mut [Item],
     ) -> Pin<Box<dyn Future<Output = Result<(), GivenUp>> + Send + 'a>> {
         Box::pin(async move {
-            let (mut attempt, mut days_checked) = (0, false);
+            let (mut attempt, mut partitions_checked) = (0, false);
             loop {
                 self.bury(generation, items).await?;
                 match self.write(generation, items).await? {
@@ -182,9 +182,9 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
                     }
                     Err(WriteError::Store(Error::Refused(error))) => {
                         self.metrics.record_failure("refused");
-                        // a day that retention dropped, perhaps: made again, once
-                        if !std::mem::replace(&mut days_checked, true) {
-                            self.writer.forget_days();
+                        // a partition that retention dropped, perhaps: made again, once
+                        if !std::mem::replace(&mut partitions_checked, true) {
+                            self.writer.forget_partitions();
                             continue;
                         }
                         if let [item] = items {

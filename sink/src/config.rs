@@ -28,6 +28,12 @@ pub struct Config {
     /// How long 1 m windows are kept
     #[arg(long, env = "TIDEWATCH_SINK_KEEP_1M", default_value = "30d", value_parser = duration)]
     pub sink_keep_1m: Duration,
+    /// How long 5 m windows are kept
+    #[arg(long, env = "TIDEWATCH_SINK_KEEP_5M", default_value = "180d", value_parser = duration)]
+    pub sink_keep_5m: Duration,
+    /// How long 1 h windows are kept
+    #[arg(long, env = "TIDEWATCH_SINK_KEEP_1H", default_value = "730d", value_parser = duration)]
+    pub sink_keep_1h: Duration,
     /// How long expected bands are kept
     #[arg(long, env = "TIDEWATCH_SINK_KEEP_EXPECTED", default_value = "7d", value_parser = duration)]
     pub sink_keep_expected: Duration,

@@ -1,7 +1,7 @@
 //! The sink: windows, bands, anomalies and alerts into PostgreSQL, and the newest of it into Redis.
 //!
 //! ```text
-//! metrics.10s, .1m, .expected, anomalies, alerts -> consume (batches) -> record (decode, validate)
+//! metrics.10s .. 1h, .expected, anomalies, alerts -> consume (batches) -> record (decode, validate)
 //!     -> commit (wait, halve, dead letters) -> write (offsets by compare-and-set + rows, one transaction)
 //!     -> Redis -> Kafka's own offsets, for lag tools
 //! ```

@@ -1,19 +1,19 @@
-//! Keeps the day partitions in order: makes them ahead, drops those whose time is over.
+//! Keeps the partitions in order: makes them ahead, drops those whose time is over.
 
 use std::time::Duration;
 
 use tidewatch_service_kit::Shutdown;
 use tidewatch_store::{
     Error, History, Tier,
-    write::partitions::{self, Daily, day_of},
+    write::partitions::{self, Partitioned},
 };
 
 use crate::config::Config;
 
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_mins(10);
-/// Days made ahead, today included.
-const AHEAD: i64 = 3;
+/// Partitions are there so long before their time.
+const AHEAD_MS: i64 = 2 * 86_400_000;
 
 /// Until the wish to stop. A failed round is made up for by the next.
 pub(crate) async fn run(history: History, config: Config, shutdown: Shutdown) {
@@ -32,22 +32,32 @@ pub async fn round(history: &History, config: &Config, now_ms: i64) -> Result<()
     history
         .guard(async {
             let mut conn = history.pool().acquire().await?;
-            for table in Daily::ALL {
-                for day in 0..AHEAD {
-                    partitions::ensure(&mut conn, table, day_of(now_ms) + day).await?;
+            // a round that is broken off leaves no lock of its session behind
+            conn.close_on_drop();
+            for table in Partitioned::ALL {
+                let last = table.of(now_ms + AHEAD_MS);
+                let mut partition = table.of(now_ms);
+                while partition <= last {
+                    partitions::ensure(&mut conn, partition).await?;
+                    partition = partition.next();
                 }
-                let kept = match table {
-                    Daily::Samples(Tier::TenSeconds) => config.sink_keep_10s,
-                    Daily::Samples(Tier::Minute) => config.sink_keep_1m,
-                    Daily::Expectations => config.sink_keep_expected,
-                };
-                let dropped = partitions::drop_older(&mut conn, table, kept, now_ms).await?;
+                let dropped = partitions::drop_older(&mut conn, table, kept(config, table), now_ms).await?;
                 if dropped > 0 {
-                    tracing::info!(?table, dropped, "old days dropped");
+                    tracing::info!(?table, dropped, "old partitions dropped");
                 }
             }
             partitions::delete_old_anomalies(&mut conn, config.sink_keep_anomalies, now_ms).await?;
             Ok(())
         })
         .await
+}
+
+fn kept(config: &Config, table: Partitioned) -> Duration {
+    match table {
+        Partitioned::Samples(Tier::TenSeconds) => config.sink_keep_10s,
+        Partitioned::Samples(Tier::Minute) => config.sink_keep_1m,
+        Partitioned::Samples(Tier::FiveMinutes) => config.sink_keep_5m,
+        Partitioned::Samples(Tier::Hour) => config.sink_keep_1h,
+        Partitioned::Expectations => config.sink_keep_expected,
+    }
 }

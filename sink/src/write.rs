@@ -15,7 +15,7 @@ use tidewatch_store::{
         catalog,
         events::{self, NewAnomaly},
         offsets::{self, Move},
-        partitions::{self, Daily, day_of},
+        partitions::{self, Partition, Partitioned},
     },
 };
 
@@ -61,7 +61,8 @@ pub enum Step {
 pub struct Writer {
     group: String,
     ids: Ids,
-    days: HashSet<(Daily, i64)>,
+    /// That are there.
+    partitions: HashSet<Partition>,
     metrics: SinkMetrics,
     /// Nothing is taken to be new: after a key turned out to be there.
     careful: bool,
@@ -75,7 +76,7 @@ impl Writer {
         Self {
             group: group.into(),
             ids: Ids::new(series_per_server),
-            days: HashSet::new(),
+            partitions: HashSet::new(),
             metrics,
             careful: false,
             unsure: false,
@@ -89,9 +90,9 @@ impl Writer {
         self.careful = false;
     }
 
-    /// Days whose partitions were dropped or may have been.
-    pub fn forget_days(&mut self) {
-        self.days.clear();
+    /// Partitions that were dropped or may have been.
+    pub fn forget_partitions(&mut self) {
+        self.partitions.clear();
     }
 
     /// Whether a commit may have happened that nobody was told of; asking resets it.
@@ -126,7 +127,7 @@ impl Writer {
         if !bad.is_empty() {
             return Err(WriteError::Bad(bad));
         }
-        self.ensure_days(conn, items).await?;
+        self.ensure_partitions(conn, items).await?;
         let mut plan = Plan::new(items, &self.ids, self.careful);
 
         let mut transaction = conn.begin().await.map_err(Error::from)?;
@@ -163,7 +164,7 @@ impl Writer {
                 *position = Some(m.to);
             }
         }
-        refresh.servers = self.ids.committed(&plan.seen, &plan.minutes, &plan.described);
+        refresh.servers = self.ids.committed(&plan.seen, &plan.longer, &plan.described);
         refresh.series = self.ids.take_new_series();
         refresh.windows = std::mem::take(&mut plan.for_redis);
         self.record(items, &plan, began, [alerts.len(), anomalies.len(), expected.len()]);
@@ -176,21 +177,21 @@ impl Writer {
         self.ids.series_again(server_id);
     }
 
-    async fn ensure_days(&mut self, conn: &mut PgConnection, items: &[Item]) -> Result<(), Error> {
-        let mut wanted: Vec<(Daily, i64)> = items
+    async fn ensure_partitions(&mut self, conn: &mut PgConnection, items: &[Item]) -> Result<(), Error> {
+        let mut wanted: Vec<Partition> = items
             .iter()
             .filter_map(|item| match &item.body {
-                Body::Windows(tier, frame) => Some((Daily::Samples(*tier), day_of(frame.window_start))),
-                Body::Expected(expected) => Some((Daily::Expectations, day_of(expected.window_start))),
+                Body::Windows(tier, frame) => Some(Partitioned::Samples(*tier).of(frame.window_start)),
+                Body::Expected(expected) => Some(Partitioned::Expectations.of(expected.window_start)),
                 _ => None,
             })
-            .filter(|day| !self.days.contains(day))
+            .filter(|partition| !self.partitions.contains(partition))
             .collect();
         wanted.sort_unstable();
         wanted.dedup();
-        for (table, day) in wanted {
-            partitions::ensure(conn, table, day).await?;
-            self.days.insert((table, day));
+        for partition in wanted {
+            partitions::ensure(conn, partition).await?;
+            self.partitions.insert(partition);
         }
         Ok(())
     }

@@ -24,9 +24,11 @@ pub use metrics::MetricsQuery;
 pub use servers::ServerRef;
 pub use windows::MAX_WINDOWS;
 
+pub(crate) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
 /// Applies the migrations that are missing, under a lock: of several programs that start at once one does it.
 pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
-    sqlx::migrate!("./migrations").run(pool).await.map_err(|error| match error {
+    MIGRATIONS.run(pool).await.map_err(|error| match error {
         sqlx::migrate::MigrateError::Execute(source) => Error::from(source),
         other => Error::Migrate(other),
     })

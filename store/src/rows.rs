@@ -32,23 +32,30 @@ pub struct SeriesMeta {
 pub enum Tier {
     TenSeconds,
     Minute,
+    FiveMinutes,
+    Hour,
 }
 
 impl Tier {
-    pub const ALL: [Self; 2] = [Self::TenSeconds, Self::Minute];
+    /// From the shortest on; a tier's place here is its number as a `usize`.
+    pub const ALL: [Self; 4] = [Self::TenSeconds, Self::Minute, Self::FiveMinutes, Self::Hour];
 
     pub fn window_ms(self) -> i64 {
         match self {
             Self::TenSeconds => 10_000,
             Self::Minute => 60_000,
+            Self::FiveMinutes => 300_000,
+            Self::Hour => 3_600_000,
         }
     }
 
-    /// `10s`, `1m`: in answers and labels.
+    /// `10s`, `1m`, `5m`, `1h`: in answers and labels.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TenSeconds => "10s",
             Self::Minute => "1m",
+            Self::FiveMinutes => "5m",
+            Self::Hour => "1h",
         }
     }
 
@@ -56,15 +63,23 @@ impl Tier {
         Self::ALL.into_iter().find(|tier| tier.window_ms() == window_ms)
     }
 
-    pub(crate) fn table(self) -> &'static str {
+    /// The longest windows of which steps of this length are made, whole.
+    pub fn of_step(step_ms: i64) -> Self {
+        let fits = |tier: &Self| step_ms >= tier.window_ms() && step_ms % tier.window_ms() == 0;
+        Self::ALL.into_iter().rev().find(fits).unwrap_or(Self::TenSeconds)
+    }
+
+    pub fn table(self) -> &'static str {
         match self {
             Self::TenSeconds => "samples_10s",
             Self::Minute => "samples_1m",
+            Self::FiveMinutes => "samples_5m",
+            Self::Hour => "samples_1h",
         }
     }
 }
 
-/// One series in one window: a row of `samples_10s` or `samples_1m`.
+/// One series in one window: a row of the tier's table.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WindowRow {
     pub series_id: i32,

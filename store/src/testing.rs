@@ -22,7 +22,7 @@ use std::{
 use sqlx::Connection;
 use tidewatch_service_kit::{Metrics, breaker, config};
 
-use crate::{Store, StoreConfig, migrate};
+use crate::{Store, StoreConfig, history::MIGRATIONS, migrate};
 
 /// What went wrong while starting; tests give up on it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -136,6 +136,19 @@ impl Stack {
 
     /// A new, migrated database and keys in Redis that no other test of this stack has.
     pub async fn database(&self) -> Result<Database, Failure> {
+        let database = self.empty_database().await?;
+        migrate(database.store.history.pool()).await?;
+        Ok(database)
+    }
+
+    /// The same as it was after an earlier migration.
+    pub async fn database_at(&self, version: i64) -> Result<Database, Failure> {
+        let database = self.empty_database().await?;
+        MIGRATIONS.run_to(version, database.store.history.pool()).await?;
+        Ok(database)
+    }
+
+    async fn empty_database(&self) -> Result<Database, Failure> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut admin = sqlx::PgConnection::connect(&self.postgres_url).await?;
         // a crash of the machine may lose it: it is a test
@@ -153,7 +166,6 @@ impl Stack {
         let config = config::assemble::<StoreConfig>("store", &settings)?;
         let metrics = Metrics::default();
         let store = Store::new(&config, "test", &metrics, &breaker::gauges(&metrics))?;
-        migrate(store.history.pool()).await?;
         Ok(Database { config, store, metrics })
     }
 }

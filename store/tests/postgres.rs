@@ -15,12 +15,13 @@ use tidewatch_store::{
     write::{
         catalog,
         offsets::{self, Move},
-        partitions::{self, Daily, day_of},
+        partitions::{self, Partitioned},
         samples,
     },
 };
 
 const T0: i64 = 1_795_392_000_000;
+const DAY: i64 = 86_400_000;
 
 async fn database() -> (Database, PoolConnection<sqlx::Postgres>) {
     let db = Stack::shared().expect("stack").database().await.expect("database");
@@ -47,9 +48,9 @@ fn row(series_id: i32, ts_ms: i64, value: f64) -> WindowRow {
     }
 }
 
-async fn make_days(conn: &mut PgConnection, ms: i64) {
-    for table in Daily::ALL {
-        partitions::ensure(conn, table, day_of(ms)).await.expect("day");
+async fn make_partitions(conn: &mut PgConnection, ms: i64) {
+    for table in Partitioned::ALL {
+        partitions::ensure(conn, table.of(ms)).await.expect("partition");
     }
 }
 
@@ -90,7 +91,7 @@ async fn programs_that_start_at_once_migrate_once_and_everything_is_explained() 
 #[tokio::test]
 async fn copied_rows_come_back_bit_for_bit() {
     let (db, mut conn) = database().await;
-    make_days(&mut conn, T0).await;
+    make_partitions(&mut conn, T0).await;
     let values = [0.1, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE, f64::MAX, 5e-324];
     let rows: Vec<_> = values.iter().zip(1..).map(|(v, id)| row(id, T0, *v)).collect();
     samples::copy_in(&mut conn, Tier::TenSeconds, &rows).await.expect("copy");
@@ -137,31 +138,159 @@ async fn of_two_writers_only_the_one_that_saw_the_last_move_makes_the_next() {
 }
 
 #[tokio::test]
-async fn days_are_made_once_and_dropped_whole() {
+async fn partitions_are_made_once_and_dropped_whole() {
     let (db, mut conn) = database().await;
     let pool = db.store.history.pool();
-    let table = Daily::Samples(Tier::TenSeconds);
+    let table = Partitioned::Samples(Tier::TenSeconds);
     let made = futures_util::future::join_all((0..4).map(|_| async {
         let mut conn = pool.acquire().await.expect("connection");
-        partitions::ensure(&mut conn, table, day_of(T0)).await.expect("ensure")
+        partitions::ensure(&mut conn, table.of(T0)).await.expect("ensure")
     }))
     .await;
     assert_eq!(made.iter().filter(|made| **made).count(), 1);
-    partitions::ensure(&mut conn, table, day_of(T0) - 7).await.expect("ensure");
-    partitions::ensure(&mut conn, table, day_of(T0) - 8).await.expect("ensure");
-    let noon = T0 + 43_200_000;
+    for days in [7, 8] {
+        partitions::ensure(&mut conn, table.of(T0 - days * DAY)).await.expect("ensure");
+    }
     let kept = Duration::from_hours(7 * 24);
-    let dropped = partitions::drop_older(&mut conn, table, kept, noon).await.expect("drop");
+    let dropped = partitions::drop_older(&mut conn, table, kept, T0 + DAY / 2).await.expect("drop");
     assert_eq!(dropped, 1, "the day seven days ago is still partly young enough");
     let without = samples::copy_in(&mut conn, Tier::Minute, &[row(1, T0, 1.0)]).await;
-    assert!(matches!(without, Err(Error::Refused(_))), "a day without a partition: {without:?}");
+    assert!(matches!(without, Err(Error::Refused(_))), "a time without a partition: {without:?}");
+}
+
+#[tokio::test]
+async fn retention_does_not_wait_for_readers_of_younger_days_and_ends_what_broke_off() {
+    let (db, mut conn) = database().await;
+    let pool = db.store.history.pool();
+    let table = Partitioned::Samples(Tier::TenSeconds);
+    for days in [0, 10, 11] {
+        partitions::ensure(&mut conn, table.of(T0 - days * DAY)).await.expect("ensure");
+    }
+    samples::copy_in(&mut conn, Tier::TenSeconds, &[row(1, T0, 1.0)]).await.expect("copy");
+    // broken off between detaching and dropping
+    let child: String =
+        sqlx::query_scalar("SELECT min(child) FROM tidewatch_partitions WHERE parent = 'samples_10s'")
+            .fetch_one(&mut *conn)
+            .await
+            .expect("child");
+    let detach = format!("ALTER TABLE samples_10s DETACH PARTITION {child}");
+    sqlx::query(sqlx::AssertSqlSafe(detach)).execute(&mut *conn).await.expect("detach");
+
+    let mut reader = pool.begin().await.expect("begin");
+    let newest = "SELECT count(*) FROM samples_10s WHERE ts >= '2026-11-23'";
+    let count: i64 = sqlx::query_scalar(newest).fetch_one(&mut *reader).await.expect("read");
+    let first = {
+        let mut conn = pool.acquire().await.expect("connection");
+        let retention = partitions::drop_older(&mut conn, table, Duration::from_hours(7 * 24), T0);
+        let other = async {
+            // while the first waits for the reader's transaction, a second one has nothing to do
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let mut conn = pool.acquire().await.expect("connection");
+            let second = partitions::drop_older(&mut conn, table, Duration::from_hours(7 * 24), T0).await;
+            assert_eq!(second.expect("second"), 0);
+            // and others read and write beside it
+            let again: i64 = sqlx::query_scalar(newest).fetch_one(&mut *conn).await.expect("read");
+            samples::copy_in(&mut conn, Tier::TenSeconds, &[row(2, T0, 1.0)]).await.expect("write");
+            reader.commit().await.expect("commit");
+            again
+        };
+        let (first, again) = tokio::join!(retention, other);
+        assert_eq!(again, count);
+        first
+    };
+    assert_eq!(first.expect("retention"), 2);
+    let left: Vec<String> =
+        sqlx::query_scalar("SELECT relname::text FROM pg_class WHERE relname ~ '^samples_10s_[0-9]+$'")
+            .fetch_all(&mut *conn)
+            .await
+            .expect("tables");
+    assert_eq!(left, ["samples_10s_20261123"]);
+}
+
+#[tokio::test]
+async fn minutes_kept_by_day_are_moved_into_weeks() {
+    let db = Stack::shared().expect("stack").database_at(1).await.expect("database");
+    let pool = db.store.history.pool();
+    let mut conn = pool.acquire().await.expect("connection");
+    // a Sunday, a Monday, and a Wednesday of the week after
+    let times = [T0 - DAY, T0, T0 + 9 * DAY];
+    let mut rows = Vec::new();
+    for ts in times {
+        sqlx::query("SELECT tidewatch_ensure_day('samples_1m', to_timestamp($1::float8 / 1000)::date)")
+            .bind(ts as f64)
+            .execute(&mut *conn)
+            .await
+            .expect("day");
+        rows.push(row(1, ts, 1.0));
+    }
+    samples::copy_in(&mut conn, Tier::Minute, &rows).await.expect("copy");
+    migrate(pool).await.expect("migrate");
+    let found = db.store.history.windows(&[1], Tier::Minute, 0, i64::MAX).await.expect("windows");
+    assert_eq!(found, rows);
+    let weeks: Vec<String> = sqlx::query_scalar(
+        "SELECT child FROM tidewatch_partitions WHERE parent = 'samples_1m' ORDER BY first",
+    )
+    .fetch_all(&mut *conn)
+    .await
+    .expect("weeks");
+    assert_eq!(weeks, ["samples_1m_20261116", "samples_1m_20261123", "samples_1m_20261130"]);
+}
+
+#[tokio::test]
+async fn long_steps_come_from_long_windows_as_far_as_these_are_closed() {
+    let (db, mut conn) = database().await;
+    make_partitions(&mut conn, T0).await;
+    let (id, series) = server(&mut conn, "web", 3).await;
+    let minutes: Vec<WindowRow> =
+        series.iter().flat_map(|s| (0..120).map(move |n| row(*s, T0 + n * 60_000, n as f64))).collect();
+    samples::copy_in(&mut conn, Tier::Minute, &minutes).await.expect("minutes");
+    let history = &db.store.history;
+    let query = MetricsQuery {
+        server_id: id,
+        metrics: Vec::new(),
+        from_ms: T0,
+        to_ms: T0 + 7_200_000,
+        step_ms: 600_000,
+        after: None,
+        limit: 10_000,
+    };
+    let of_minutes = page(history, &query).await;
+    assert_eq!(of_minutes.len(), 12 * series.len());
+    // the first 85 minutes are closed; what they say differs from the minutes' sums by their own count
+    let long: Vec<WindowRow> = minutes
+        .chunk_by(|a, b| (a.series_id, a.ts_ms / 300_000) == (b.series_id, b.ts_ms / 300_000))
+        .filter(|five| five[0].ts_ms < T0 + 85 * 60_000)
+        .map(|five| {
+            five.iter().skip(1).fold(five[0], |sum, part| {
+                let part =
+                    WindowRow { origin: Origin { offset: sum.origin.offset + 1, ..part.origin }, ..*part };
+                tidewatch_store::merge::merge(&sum, &part, SeriesKind::Gauge)
+            })
+        })
+        .map(|five| WindowRow { sum: five.sum + 1_000.0, last: -1.0, ..five })
+        .collect();
+    samples::copy_in(&mut conn, Tier::FiveMinutes, &long).await.expect("five minutes");
+    let mixed = page(history, &query).await;
+    assert_eq!(mixed.len(), of_minutes.len());
+    for (with, without) in mixed.iter().zip(&of_minutes) {
+        assert_eq!((with.0, with.1), (without.0, without.1));
+        // steps of ten minutes: eight are whole in the long windows
+        let is_long = with.0 < T0 + 80 * 60_000;
+        assert_eq!((with.2 - without.2).abs() > 1e-9, is_long, "{with:?} {without:?}");
+    }
+    let rows = history.windows_for(&series, 600_000, T0, T0 + 7_200_000).await.expect("windows");
+    assert!(rows.is_sorted_by_key(|row| (row.series_id, row.ts_ms)));
+    assert_eq!(rows.len(), (16 + 40) * series.len());
+    // without any long window the minutes serve
+    let old = history.windows_for(&series, 3_600_000, T0, T0 + 7_200_000).await.expect("windows");
+    assert_eq!(old.len(), minutes.len());
 }
 
 #[tokio::test]
 async fn the_metrics_view_is_read_by_index() {
     let (_db, mut conn) = database().await;
-    make_days(&mut conn, T0).await;
-    make_days(&mut conn, T0 - 86_400_000).await;
+    make_partitions(&mut conn, T0).await;
+    make_partitions(&mut conn, T0 - 86_400_000).await;
     let (id, series) = server(&mut conn, "web", 30).await;
     let (_, others) = server(&mut conn, "db", 30).await;
     let mut rows: Vec<_> = series
@@ -206,7 +335,7 @@ async fn page(history: &History, query: &MetricsQuery) -> Vec<(i64, i64, f64)> {
 #[tokio::test]
 async fn pages_put_together_are_the_whole_in_order() {
     let (db, mut conn) = database().await;
-    make_days(&mut conn, T0).await;
+    make_partitions(&mut conn, T0).await;
     let (id, series) = server(&mut conn, "web", 5).await;
     // series come and go, and there is an hour without any
     let mut rows = Vec::new();
@@ -272,7 +401,7 @@ async fn pages_put_together_are_the_whole_in_order() {
 #[tokio::test]
 async fn the_fleet_is_summed_up_by_step() {
     let (db, mut conn) = database().await;
-    make_days(&mut conn, T0).await;
+    make_partitions(&mut conn, T0).await;
     let (id, _) = server(&mut conn, "web", 1).await;
     let cpu = Series::gauge("tidewatch_host_cpu_busy_percent", "percent");
     let info = Series::gauge("tidewatch_host_info", "");

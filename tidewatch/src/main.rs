@@ -7,6 +7,7 @@ use tidewatch_service_kit::{config, service, telemetry};
 
 mod alerts;
 mod doctor;
+mod export;
 mod keys;
 mod simulate;
 mod topics;
@@ -34,6 +35,8 @@ enum Tool {
     /// Follow the alerts
     #[command(subcommand)]
     Alerts(alerts::AlertsCommand),
+    /// Write windows of the history into a file, CSV or Parquet
+    Export(export::ExportArgs),
     /// Make keys for people and programs
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -120,6 +123,7 @@ fn run(tool: Tool) -> ExitCode {
         Tool::Doctor(args) => runtime.block_on(doctor::run(args)),
         Tool::Simulate(args) => simulate::run(&args),
         Tool::Alerts(alerts::AlertsCommand::Tail(args)) => alerts::tail(&args),
+        Tool::Export(args) => runtime.block_on(export::run(args)),
         Tool::Keys(command) => keys::run(command),
         Tool::Completions { shell } => {
             clap_complete::generate(shell, &mut whole_command(), "tidewatch", &mut std::io::stdout());

@@ -71,7 +71,7 @@ impl Question {
 /// The grid for so many series: a width leaves us the choice, and many series over a long time make it coarser.
 fn grid(question: &Question, series: usize, max_points: usize) -> Result<Grid, Failure> {
     let series = series.max(1);
-    let windows = |grid: Grid| (grid.end() - grid.reads_from()) / grid.tier();
+    let windows = |grid: Grid| (grid.end() - grid.reads_from()) / grid.tier().window_ms();
     let fits = |grid: Grid| {
         grid.len.saturating_mul(series) <= max_points
             && (windows(grid) as usize).saturating_mul(series) <= MAX_READ
@@ -98,10 +98,9 @@ impl App {
         let server = self.server(&question.server).await?;
         let series = self.series(server.id, &question.metrics, mode).await?;
         let grid = grid(question, series.len(), self.max_points)?;
-        let tier = if grid.tier() == FINE { Tier::TenSeconds } else { Tier::Minute };
         let ids: Vec<i32> = series.iter().map(|s| s.id).collect();
         let read = Range { from: grid.reads_from(), to: grid.end() };
-        let (rows, source, newest) = self.windows(server.id, &ids, tier, read, mode).await?;
+        let (rows, source, newest) = self.windows(server.id, &ids, grid, read, mode).await?;
         let (expected, odd) = if mode == Mode::Fresh {
             let anomalies = AnomalyQuery {
                 server_id: Some(server.id),
@@ -127,7 +126,7 @@ impl App {
                 from: range.from,
                 to: range.to,
                 step: grid.step,
-                tier: tier.as_str(),
+                tier: grid.tier().as_str(),
                 as_of,
                 anomalies: anomalies(grid, &series, odd),
                 series: series_views(grid, &series, &rows, &expected),
@@ -165,11 +164,11 @@ impl App {
         &self,
         server_id: i32,
         ids: &[i32],
-        tier: Tier,
+        grid: Grid,
         range: Range,
         mode: Mode,
     ) -> Result<(Vec<WindowRow>, Source, Option<i64>), Failure> {
-        if tier == Tier::TenSeconds {
+        if grid.tier() == Tier::TenSeconds {
             let freshness = if mode == Mode::Fresh { Freshness::Exact } else { Freshness::LastKnown };
             let recent = self.store.hot.recent(server_id, range.from, range.to, freshness).await;
             if let Some(mut recent) = recent {
@@ -179,7 +178,11 @@ impl App {
         }
         match mode {
             Mode::Fresh => {
-                let rows = self.store.history.windows(ids, tier, range.from, range.to).await?;
+                let history = &self.store.history;
+                let rows = match grid.tier() {
+                    Tier::TenSeconds => history.windows(ids, Tier::TenSeconds, range.from, range.to).await?,
+                    _ => history.windows_for(ids, grid.step, range.from, range.to).await?,
+                };
                 Ok((rows, Source::Postgres, None))
             }
             Mode::LastKnown => Err(crate::app::busy()),

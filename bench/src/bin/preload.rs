@@ -5,21 +5,21 @@
 
 use std::{
     io::Write,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use clap::{Parser, ValueEnum};
-use rdkafka::{
-    ClientConfig,
-    error::{KafkaError, RDKafkaErrorCode},
-    producer::{BaseProducer, BaseRecord, Producer},
+use rdkafka::producer::{BaseProducer, BaseRecord};
+use tidewatch_bench::{
+    Result,
+    fill::{finish, now_ms, producer, send},
+    fleet,
+    frame::Template,
 };
-use tidewatch_bench::{Result, fleet, frame::Template};
 use tidewatch_schemas::{Layout, encode};
 
 /// How long after a frame was collected it lies in the log, milliseconds.
 const DELAY_MS: i64 = 200;
-const FLUSH: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Shape {
@@ -94,17 +94,7 @@ impl std::fmt::Display for Reference {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", &args.brokers)
-        .set("enable.idempotence", "true")
-        .set("compression.type", "lz4")
-        .set("batch.size", "1000000")
-        .set("batch.num.messages", "100000")
-        .set("linger.ms", "20")
-        .set("partitioner", "murmur2_random")
-        .set("queue.buffering.max.messages", "1000000")
-        .set("queue.buffering.max.kbytes", "262144")
-        .create()?;
+    let producer = producer(&args.brokers)?;
     let fill = Fill::new(&args)?;
     let line = fill.run(&args, &producer)?;
     writeln!(std::io::stdout(), "{line}")?;
@@ -153,7 +143,7 @@ impl Fill {
             let (key, payload) = (layout.layout_id.to_string(), encode(layout)?);
             send(producer, BaseRecord::to(topic).partition(0).key(&key).payload(&payload))?;
         }
-        Ok(producer.flush(FLUSH)?)
+        finish(producer)
     }
 
     /// Sends it all; what to print.
@@ -199,10 +189,7 @@ impl Fill {
                 }
             }
         }
-        producer.flush(FLUSH)?;
-        if producer.in_flight_count() > 0 {
-            return Err("not every record was taken".into());
-        }
+        finish(producer)?;
         let [ten, minute] = tiers;
         let (start, samples) = (self.start, records * values.len() as u64 / self.templates[0].len() as u64);
         let (layout, seconds) = (self.templates[0][0].layout_bytes(), begun.elapsed().as_secs_f64());
@@ -214,19 +201,6 @@ impl Fill {
     }
 }
 
-/// A full queue is backpressure: wait for room.
-fn send(producer: &BaseProducer, mut record: BaseRecord<'_, String, Vec<u8>>) -> Result<()> {
-    while let Err((error, back)) = producer.send(record) {
-        if !matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) {
-            return Err(error.into());
-        }
-        record = back;
-        producer.poll(Duration::from_millis(10));
-    }
-    producer.poll(Duration::ZERO);
-    Ok(())
-}
-
 fn wait_for(at: i64, producer: &BaseProducer) {
     loop {
         let left = at - now_ms();
@@ -236,8 +210,4 @@ fn wait_for(at: i64, producer: &BaseProducer) {
         producer.poll(Duration::ZERO);
         std::thread::sleep(Duration::from_millis(left.min(10) as u64));
     }
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }

@@ -79,10 +79,8 @@ fn bytes_of_something_else_are_undecodable_and_a_tombstone_is_nothing() {
 #[test]
 fn the_topics_are_those_of_the_contract() {
     let inputs = Inputs::new(&Topics::new("t."));
-    assert_eq!(
-        inputs.names(),
-        ["t.metrics.10s", "t.metrics.1m", "t.metrics.expected", "t.anomalies", "t.alerts"]
-    );
+    let windows = ["t.metrics.10s", "t.metrics.1m", "t.metrics.5m", "t.metrics.1h"];
+    assert_eq!(inputs.names(), [&windows[..], &["t.metrics.expected", "t.anomalies", "t.alerts"]].concat());
     assert_eq!(inputs.of("t.alerts").map(|(_, kind)| kind), Some(Kind::Alerts));
     assert!(inputs.of("t.metrics.raw").is_none());
 }

@@ -7,8 +7,9 @@ use std::{collections::BTreeMap, hash::Hash};
 use hashbrown::{Equivalent, HashMap, HashSet};
 use sqlx::PgConnection;
 use tidewatch_schemas::{Labels, Reason, Series, SeriesKind};
-use tidewatch_store::{Error, SeriesMeta, Server, write::catalog};
+use tidewatch_store::{Error, SeriesMeta, Server, Tier, write::catalog};
 
+use super::windows::TIERS;
 use crate::record::{Body, Item};
 
 /// What a collector says about its server.
@@ -22,8 +23,8 @@ pub(super) struct Info {
 pub(super) struct Known {
     pub(super) server: Server,
     series: HashMap<SeriesKey, Facts>,
-    /// Start of the newest minute this session wrote.
-    pub(super) newest_minute: Option<i64>,
+    /// Start of the newest window this session wrote, by tier; what is known of the shortest is `server`'s.
+    newest: [Option<i64>; TIERS],
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -173,7 +174,7 @@ impl Ids {
         for server in servers {
             self.names.insert(server.id, server.name.clone());
             self.new_series.insert(server.id);
-            let known = Known { server, series: HashMap::new(), newest_minute: None };
+            let known = Known { server, series: HashMap::new(), newest: [None; TIERS] };
             self.servers.insert(known.server.name.clone(), known);
         }
         self.learn(series);
@@ -194,12 +195,13 @@ impl Ids {
     pub(super) fn committed(
         &mut self,
         seen: &BTreeMap<i32, i64>,
-        minutes: &BTreeMap<i32, i64>,
+        longer: &BTreeMap<(i32, Tier), i64>,
         described: &BTreeMap<i32, Info>,
     ) -> Vec<Server> {
-        for (id, start) in minutes {
+        for ((id, tier), start) in longer {
             if let Some(known) = self.by_id(*id) {
-                known.newest_minute = known.newest_minute.max(Some(*start));
+                let newest = &mut known.newest[*tier as usize];
+                *newest = (*newest).max(Some(*start));
             }
         }
         for (id, info) in described {
@@ -237,6 +239,10 @@ impl Ids {
 impl Known {
     pub(super) fn series_of(&self, metric: &str, labels: &Labels) -> Option<(i32, SeriesKind)> {
         self.series.get(&SeriesRef { metric, labels }).map(|facts| (facts.id, facts.kind))
+    }
+
+    pub(super) fn newest(&self, tier: Tier) -> Option<i64> {
+        self.newest[tier as usize]
     }
 
     fn metas(&self) -> Vec<SeriesMeta> {

@@ -20,19 +20,21 @@ use crate::record::{Body, Item};
 
 /// The series by which a collector describes its server.
 const HOST_INFO: &str = "tidewatch_host_info";
+pub(super) const TIERS: usize = Tier::ALL.len();
 
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    fresh: [Vec<WindowRow>; 2],
+    /// By tier, as everywhere here.
+    fresh: [Vec<WindowRow>; TIERS],
     /// In the order they arrived.
-    parts: [Vec<(WindowRow, SeriesKind)>; 2],
+    parts: [Vec<(WindowRow, SeriesKind)>; TIERS],
     /// Server -> end of its newest 10 s window in the batch.
     pub(super) seen: BTreeMap<i32, i64>,
-    /// Server -> start of its newest minute in the batch.
-    pub(super) minutes: BTreeMap<i32, i64>,
+    /// (Server, tier) -> start of its newest longer window in the batch.
+    pub(super) longer: BTreeMap<(i32, Tier), i64>,
     pub(super) described: BTreeMap<i32, Info>,
     pub(super) for_redis: Vec<ServerWindow>,
-    pub(super) written: [usize; 2],
+    pub(super) written: [usize; TIERS],
     /// Rows that were there already.
     pub(super) known: usize,
 }
@@ -58,39 +60,31 @@ impl Plan {
             rows.sort_by_key(|(row, _)| row.series_id);
             // a series named twice in a frame: the first counts
             rows.dedup_by_key(|(row, _)| row.series_id);
-            self.fresh[index(tier)].extend(rows.iter().map(|(row, _)| *row));
+            self.fresh[tier as usize].extend(rows.iter().map(|(row, _)| *row));
         } else {
-            self.parts[index(tier)].extend(&rows);
+            self.parts[tier as usize].extend(&rows);
         }
-        match tier {
-            Tier::TenSeconds => {
-                let end = self.seen.entry(id).or_insert(known.server.last_seen_ms);
-                *end = (*end).max(frame.window_end());
-                let rows = if is_new { rows.into_iter().map(|(row, _)| row).collect() } else { Vec::new() };
-                let window =
-                    ServerWindow { server_id: id, ts_ms: frame.window_start, is_newest: is_new, rows };
-                self.for_redis.push(window);
-                self.describe(frame, known);
-            }
-            Tier::Minute => {
-                let newest = self.minutes.entry(id).or_insert(frame.window_start);
-                *newest = (*newest).max(frame.window_start);
-            }
+        if tier == Tier::TenSeconds {
+            let end = self.seen.entry(id).or_insert(known.server.last_seen_ms);
+            *end = (*end).max(frame.window_end());
+            let rows = if is_new { rows.into_iter().map(|(row, _)| row).collect() } else { Vec::new() };
+            let window = ServerWindow { server_id: id, ts_ms: frame.window_start, is_newest: is_new, rows };
+            self.for_redis.push(window);
+            self.describe(frame, known);
+        } else {
+            let newest = self.longer.entry((id, tier)).or_insert(frame.window_start);
+            *newest = (*newest).max(frame.window_start);
         }
     }
 
     fn is_newest(&self, tier: Tier, frame: &AggregateFrame, known: &Known) -> bool {
-        match tier {
-            Tier::TenSeconds => {
-                let end = self.seen.get(&known.server.id).copied();
-                frame.window_start >= end.unwrap_or(known.server.last_seen_ms)
-            }
-            // what other sessions wrote of the minutes is not known before the first
-            Tier::Minute => {
-                let newest = self.minutes.get(&known.server.id).copied().max(known.newest_minute);
-                newest.is_some_and(|newest| frame.window_start > newest)
-            }
+        if tier == Tier::TenSeconds {
+            let end = self.seen.get(&known.server.id).copied();
+            return frame.window_start >= end.unwrap_or(known.server.last_seen_ms);
         }
+        // what other sessions wrote of longer windows is not known before the first
+        let newest = self.longer.get(&(known.server.id, tier)).copied().max(known.newest(tier));
+        newest.is_some_and(|newest| frame.window_start > newest)
     }
 
     fn describe(&mut self, frame: &AggregateFrame, known: &Known) {
@@ -107,17 +101,17 @@ impl Plan {
 
     /// Writes one tier's rows inside the open transaction.
     pub(super) async fn write(&mut self, conn: &mut PgConnection, tier: Tier) -> Result<(), Error> {
-        let fresh = &mut self.fresh[index(tier)];
+        let fresh = &mut self.fresh[tier as usize];
         fresh.sort_by_key(|row| (row.series_id, row.ts_ms));
         samples::copy_in(conn, tier, fresh).await?;
-        let parts = std::mem::take(&mut self.parts[index(tier)]);
+        let parts = std::mem::take(&mut self.parts[tier as usize]);
         let mut keys: Vec<(i32, i64)> = parts.iter().map(|(row, _)| (row.series_id, row.ts_ms)).collect();
         keys.sort_unstable();
         keys.dedup();
         let there = samples::existing(conn, tier, &keys).await?;
         let (changed, known) = merge_parts(&there, &parts);
         samples::replace(conn, tier, &changed).await?;
-        self.written[index(tier)] = self.fresh[index(tier)].len() + changed.len();
+        self.written[tier as usize] = self.fresh[tier as usize].len() + changed.len();
         self.known += known;
         Ok(())
     }
@@ -144,13 +138,6 @@ fn merge_parts(
         }
     }
     (changed.into_values().collect(), known)
-}
-
-fn index(tier: Tier) -> usize {
-    match tier {
-        Tier::TenSeconds => 0,
-        Tier::Minute => 1,
-    }
 }
 
 fn rows(frame: &AggregateFrame, known: &Known) -> Vec<(WindowRow, SeriesKind)> {

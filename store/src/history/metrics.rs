@@ -2,6 +2,7 @@
 //!
 //! The rows lie in order of series, the page is in order of time. So a page reads a stretch of time just long enough to
 //! fill it, and a longer one only when that was too short: the cost is the page's, not the range's.
+//! Long steps are made of long windows as far as these are closed, and of minutes from there on.
 
 use chrono::{DateTime, Utc};
 use hashbrown::HashMap;
@@ -31,7 +32,7 @@ pub struct MetricsQuery {
 
 impl MetricsQuery {
     fn tier(&self) -> Tier {
-        if self.step_ms < Tier::Minute.window_ms() { Tier::TenSeconds } else { Tier::Minute }
+        Tier::of_step(self.step_ms)
     }
 
     /// Steps are counted from 1970, so that pages and repeated questions agree.
@@ -61,15 +62,24 @@ impl History {
         if let Some((ts, _)) = query.after {
             from = from.max(ts);
         }
+        let tier = query.tier();
+        let covered = if tier > Tier::Minute {
+            let end = self.covered(&ids, tier).await?;
+            end.div_euclid(step).saturating_mul(step)
+        } else {
+            i64::MAX
+        };
         let mut steps = (query.limit / ids.len().max(1) + 2) as i64;
         while page.len() < query.limit && from < query.to_ms && !ids.is_empty() {
             // a step that begins in the range is whole, even if it ends behind it
             let last = query.to_ms + (step - query.to_ms.rem_euclid(step)) % step;
-            let to = from.saturating_add(steps.saturating_mul(step)).min(last);
+            let (tier, bound) =
+                if from < covered { (tier, last.min(covered)) } else { (tier.min(Tier::Minute), last) };
+            let to = from.saturating_add(steps.saturating_mul(step)).min(bound);
             let floor = query.after.filter(|(ts, _)| *ts == from).map(|(_, id)| series_of_metric_id(id));
             let wanted = query.limit - page.len();
             for (id, ts, value_gauge, value_counter) in
-                self.stretch(query, &ids, from, to, floor, wanted).await?
+                self.stretch(tier, step, &ids, (from, to), floor, wanted).await?
             {
                 let Some(meta) = by_id.get(&id) else { continue };
                 page.push(MetricRow {
@@ -90,16 +100,15 @@ impl History {
     /// (series, time, mean, last) of the steps in `[from, to)`; in the first step only of series behind `floor`.
     async fn stretch(
         &self,
-        query: &MetricsQuery,
+        tier: Tier,
+        step: i64,
         ids: &[i32],
-        from: i64,
-        to: i64,
+        (from, to): (i64, i64),
         floor: Option<i32>,
         limit: usize,
     ) -> Result<Vec<(i32, i64, f64, f64)>, Error> {
-        let table = query.tier().table();
-        let step = query.step();
-        let sql = if step == query.tier().window_ms() {
+        let table = tier.table();
+        let sql = if step == tier.window_ms() {
             format!(
                 "SELECT series_id, ts, sum / count, last FROM {table}
                  WHERE series_id = ANY($1) AND ts >= $2 AND ts < $3 AND (ts > $2 OR series_id > $4)

@@ -47,6 +47,40 @@ impl History {
         .await
     }
 
+    /// End of the newest window of a tier that any of these series has, milliseconds; before all times when there is none.
+    pub(crate) async fn covered(&self, series: &[i32], tier: Tier) -> Result<i64, Error> {
+        // the newest of each is one step into the index
+        let query = format!(
+            "SELECT max(r.ts) FROM UNNEST($1::integer[]) AS k(id)
+             CROSS JOIN LATERAL (SELECT ts FROM {} WHERE series_id = k.id ORDER BY ts DESC LIMIT 1) r",
+            tier.table()
+        );
+        let newest: Option<DateTime<Utc>> =
+            sqlx::query_scalar(AssertSqlSafe(query)).bind(series).fetch_one(self.pool()).await?;
+        Ok(newest.map_or(i64::MIN, |ts| ts.timestamp_millis() + tier.window_ms()))
+    }
+
+    /// The windows of these series for steps of `step_ms` that cover `[from_ms, to_ms)`, in order of series and time: of
+    /// the longest tier that makes up such steps as far as it is closed, and of minutes from there on.
+    pub async fn windows_for(
+        &self,
+        series: &[i32],
+        step_ms: i64,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<Vec<WindowRow>, Error> {
+        let tier = Tier::of_step(step_ms);
+        if tier <= Tier::Minute {
+            return self.windows(series, tier, from_ms, to_ms).await;
+        }
+        let covered = self.guard(self.covered(series, tier)).await?;
+        let covered = covered.div_euclid(step_ms).saturating_mul(step_ms).clamp(from_ms, to_ms);
+        let mut rows = self.windows(series, tier, from_ms, covered).await?;
+        rows.extend(self.windows(series, Tier::Minute, covered, to_ms).await?);
+        rows.sort_unstable_by_key(|row| (row.series_id, row.ts_ms));
+        Ok(rows)
+    }
+
     /// The bands of these series for windows that start in `[from_ms, to_ms)`.
     pub async fn expectations(
         &self,

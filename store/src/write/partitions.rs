@@ -1,70 +1,154 @@
-//! A partition for each day: made ahead, made on demand for a day that lacks one, dropped when its time is over.
+//! Partitions by time: made ahead, made on demand for a time that lacks one, dropped when their time is over.
+//!
+//! Keeps: readers and writers of other partitions are never waited for, nor made to wait.
 
 use std::time::Duration;
 
-use chrono::NaiveDate;
-use sqlx::{Connection, PgConnection};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, Utc};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::{Error, Tier, history::at};
 
-/// Tables with day partitions.
+/// Tables that are partitioned by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Daily {
+pub enum Partitioned {
     Samples(Tier),
     Expectations,
 }
 
-impl Daily {
-    pub const ALL: [Self; 3] =
-        [Self::Samples(Tier::TenSeconds), Self::Samples(Tier::Minute), Self::Expectations];
+/// How long a partition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    Day,
+    /// From Monday on.
+    Week,
+    Month,
+}
 
-    fn table(self) -> &'static str {
+impl Partitioned {
+    pub const ALL: [Self; 5] = [
+        Self::Samples(Tier::TenSeconds),
+        Self::Samples(Tier::Minute),
+        Self::Samples(Tier::FiveMinutes),
+        Self::Samples(Tier::Hour),
+        Self::Expectations,
+    ];
+
+    pub fn table(self) -> &'static str {
         match self {
             Self::Samples(tier) => tier.table(),
             Self::Expectations => "expectations",
         }
     }
+
+    fn length(self) -> Length {
+        match self {
+            Self::Samples(Tier::TenSeconds) | Self::Expectations => Length::Day,
+            Self::Samples(Tier::Minute) => Length::Week,
+            Self::Samples(Tier::FiveMinutes | Tier::Hour) => Length::Month,
+        }
+    }
+
+    /// The partition that holds a time.
+    pub fn of(self, ms: i64) -> Partition {
+        let day = at(ms).date_naive();
+        let first = match self.length() {
+            Length::Day => day,
+            Length::Week => day - Days::new(u64::from(day.weekday().num_days_from_monday())),
+            Length::Month => day - Days::new(u64::from(day.day0())),
+        };
+        Partition { table: self, first }
+    }
 }
 
-const DAY_MS: i64 = 86_400_000;
-
-/// The day of a time, UTC, as days since 1970.
-pub fn day_of(ms: i64) -> i64 {
-    ms.div_euclid(DAY_MS)
+/// A stretch of days of one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Partition {
+    table: Partitioned,
+    first: NaiveDate,
 }
 
-fn date(day: i64) -> NaiveDate {
-    at(day.saturating_mul(DAY_MS)).date_naive()
+impl Partition {
+    /// The day behind its last one.
+    fn behind(self) -> NaiveDate {
+        match self.table.length() {
+            Length::Day => self.first + Days::new(1),
+            Length::Week => self.first + Days::new(7),
+            Length::Month => self.first + Months::new(1),
+        }
+    }
+
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self { first: self.behind(), ..self }
+    }
 }
 
-/// Makes the partition of a day unless it is there. A transaction of its own, so that no lock outlives it.
-pub async fn ensure(conn: &mut PgConnection, table: Daily, day: i64) -> Result<bool, Error> {
+/// Makes a partition unless it is there; `true` when it did. A transaction of its own, so that no lock outlives it.
+pub async fn ensure(conn: &mut PgConnection, partition: Partition) -> Result<bool, Error> {
     let mut transaction = conn.begin().await?;
-    let made = sqlx::query_scalar("SELECT tidewatch_ensure_day($1, $2)")
-        .bind(table.table())
-        .bind(date(day))
+    let made = sqlx::query_scalar("SELECT tidewatch_ensure_partition($1, $2, $3)")
+        .bind(partition.table.table())
+        .bind(partition.first)
+        .bind(partition.behind())
         .fetch_one(&mut *transaction)
         .await?;
     transaction.commit().await?;
     Ok(made)
 }
 
-/// Drops the partitions whose last moment is older than `kept`; says how many.
+/// Detaches and drops the partitions that hold nothing younger than `kept`; says how many. Whatever an earlier call left
+/// half done is finished. One caller at a time: for another one there is nothing to do.
 pub async fn drop_older(
     conn: &mut PgConnection,
-    table: Daily,
+    table: Partitioned,
     kept: Duration,
     now_ms: i64,
-) -> Result<i32, Error> {
-    let first = day_of(now_ms.saturating_sub(kept.as_millis() as i64));
-    let mut transaction = conn.begin().await?;
-    let dropped = sqlx::query_scalar("SELECT tidewatch_drop_days($1, $2)")
-        .bind(table.table())
-        .bind(date(first))
-        .fetch_one(&mut *transaction)
+) -> Result<u32, Error> {
+    // of the session, for a partition can't be detached beside its users inside a transaction
+    let key = "hashtext('tidewatch retention')";
+    let ours: bool = sqlx::query_scalar(AssertSqlSafe(format!("SELECT pg_try_advisory_lock({key})")))
+        .fetch_one(&mut *conn)
         .await?;
-    transaction.commit().await?;
-    Ok(dropped)
+    if !ours {
+        return Ok(0);
+    }
+    let dropped = drop_behind(conn, table.table(), at(now_ms.saturating_sub(kept.as_millis() as i64))).await;
+    sqlx::query(AssertSqlSafe(format!("SELECT pg_advisory_unlock({key})"))).execute(conn).await?;
+    dropped
+}
+
+async fn drop_behind(conn: &mut PgConnection, table: &str, oldest: DateTime<Utc>) -> Result<u32, Error> {
+    let over: Vec<(String, bool)> = sqlx::query_as(
+        "SELECT child, leaving FROM tidewatch_partitions WHERE parent = $1 AND (behind <= $2 OR leaving) ORDER BY first",
+    )
+    .bind(table)
+    .bind(oldest)
+    .fetch_all(&mut *conn)
+    .await?;
+    for (child, leaving) in &over {
+        let how = if *leaving { "FINALIZE" } else { "CONCURRENTLY" };
+        run(conn, format!("ALTER TABLE {table} DETACH PARTITION {child} {how}")).await?;
+    }
+    // those that were just detached, and any that a broken call left
+    let detached: Vec<String> = sqlx::query_scalar(
+        "SELECT c.relname::text FROM pg_class c
+         WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace AND c.relname ~ ('^' || $1 || '_[0-9]{8}$')
+             AND NOT c.relispartition",
+    )
+    .bind(table)
+    .fetch_all(&mut *conn)
+    .await?;
+    for child in &detached {
+        run(conn, format!("DROP TABLE {child}")).await?;
+    }
+    Ok(detached.len() as u32)
+}
+
+/// Names in it are ours: they hold no quote.
+async fn run(conn: &mut PgConnection, statement: String) -> Result<(), Error> {
+    sqlx::query(AssertSqlSafe(statement)).execute(conn).await?;
+    Ok(())
 }
 
 /// Anomalies are few and lie in one table: old ones are deleted.
@@ -84,10 +168,29 @@ pub async fn delete_old_anomalies(
 mod tests {
     use super::*;
 
+    fn days(tier: Tier, ms: i64) -> (String, String) {
+        let partition = Partitioned::Samples(tier).of(ms);
+        (partition.first.to_string(), partition.behind().to_string())
+    }
+
     #[test]
-    fn days_are_those_of_utc() {
-        assert_eq!(date(day_of(1_795_392_000_000)).to_string(), "2026-11-23");
-        assert_eq!(date(day_of(1_795_391_999_999)).to_string(), "2026-11-22");
-        assert_eq!(day_of(-1), -1);
+    fn a_partition_is_as_long_as_its_tier_asks_for_in_utc() {
+        // Monday, 23 November 2026, 00:00
+        let monday = 1_795_392_000_000;
+        let expect = |first: &str, behind: &str| (first.to_owned(), behind.to_owned());
+        assert_eq!(days(Tier::TenSeconds, monday), expect("2026-11-23", "2026-11-24"));
+        assert_eq!(days(Tier::TenSeconds, monday - 1), expect("2026-11-22", "2026-11-23"));
+        assert_eq!(days(Tier::Minute, monday), expect("2026-11-23", "2026-11-30"));
+        assert_eq!(days(Tier::Minute, monday - 1), expect("2026-11-16", "2026-11-23"));
+        assert_eq!(days(Tier::Hour, monday), expect("2026-11-01", "2026-12-01"));
+        assert_eq!(days(Tier::FiveMinutes, -1), expect("1969-12-01", "1970-01-01"));
+    }
+
+    #[test]
+    fn partitions_follow_each_other_without_a_gap() {
+        for table in Partitioned::ALL {
+            let partition = table.of(1_795_392_000_000);
+            assert_eq!(partition.next().first, partition.behind());
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Windows into `samples_10s` and `samples_1m`: by binary COPY when no row can be there yet, else read, merged and
+//! Windows into their tier's table: by binary COPY when no row can be there yet, else read, merged and
 //! written back. Rows are always in order of their key, so that two writers never wait for each other in a circle.
 
 use hashbrown::HashMap;
@@ -20,7 +20,18 @@ pub async fn copy_in(conn: &mut PgConnection, tier: Tier, rows: &[WindowRow]) ->
     }
     let statement = format!("COPY {} ({COLUMNS}) FROM STDIN (FORMAT binary)", tier.table());
     let mut copy = conn.copy_in_raw(&statement).await?;
-    copy.send(binary(rows)).await?;
+    // piece by piece: PostgreSQL works on one while the next is written
+    let mut piece = Vec::with_capacity(PIECE + 2 * ROW_BYTES);
+    begin(&mut piece);
+    for row in rows {
+        put_row(&mut piece, row);
+        if piece.len() >= PIECE {
+            copy.send(piece.as_slice()).await?;
+            piece.clear();
+        }
+    }
+    end(&mut piece);
+    copy.send(piece).await?;
     Ok(copy.finish().await?)
 }
 
@@ -90,38 +101,47 @@ fn column<T>(rows: &[WindowRow], value: impl Fn(&WindowRow) -> T) -> Vec<T> {
 /// 2000-01-01, from which PostgreSQL counts microseconds.
 const POSTGRES_EPOCH_MS: i64 = 946_684_800_000;
 
+/// Bytes sent at once.
+const PIECE: usize = 128 << 10;
+
+const COLUMN_COUNT: i16 = 15;
+
+/// A row of the binary format: its number of columns, then five columns of 4 bytes and ten of 8, each after its length.
+const ROW_BYTES: usize = 2 + 15 * 4 + 5 * 4 + 10 * 8;
+
 /// PostgreSQL's binary COPY format (documentation of COPY, "Binary Format"): each field is its length and its bytes, big
 /// end first.
-fn binary(rows: &[WindowRow]) -> Vec<u8> {
-    const SIGNATURE: &[u8] = b"PGCOPY\n\xFF\r\n\0";
-    let mut out = Vec::with_capacity(32 + rows.len() * 160);
-    out.extend_from_slice(SIGNATURE);
+fn begin(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"PGCOPY\n\xFF\r\n\0");
     // no flags, no extension of the header
     out.extend_from_slice(&[0; 8]);
-    for row in rows {
-        out.extend_from_slice(&15_i16.to_be_bytes());
-        put(&mut out, &row.series_id.to_be_bytes());
-        let micros = row.ts_ms.saturating_sub(POSTGRES_EPOCH_MS).saturating_mul(1_000);
-        put(&mut out, &micros.to_be_bytes());
-        put(&mut out, &row.count.to_be_bytes());
-        for value in [row.sum, row.min, row.max, row.first, row.last] {
-            put(&mut out, &value.to_bits().to_be_bytes());
-        }
-        put(&mut out, &row.first_at.to_be_bytes());
-        put(&mut out, &row.last_at.to_be_bytes());
-        put(&mut out, &row.m2.to_bits().to_be_bytes());
-        put(&mut out, &row.increase.to_bits().to_be_bytes());
-        put(&mut out, &row.resets.to_be_bytes());
-        put(&mut out, &row.origin.partition.to_be_bytes());
-        put(&mut out, &row.origin.offset.to_be_bytes());
-    }
-    out.extend_from_slice(&(-1_i16).to_be_bytes());
-    out
 }
 
-fn put(out: &mut Vec<u8>, field: &[u8]) {
-    out.extend_from_slice(&(field.len() as i32).to_be_bytes());
-    out.extend_from_slice(field);
+fn put_row(out: &mut Vec<u8>, row: &WindowRow) {
+    out.extend_from_slice(&COLUMN_COUNT.to_be_bytes());
+    put(out, row.series_id.to_be_bytes());
+    let micros = row.ts_ms.saturating_sub(POSTGRES_EPOCH_MS).saturating_mul(1_000);
+    put(out, micros.to_be_bytes());
+    put(out, row.count.to_be_bytes());
+    for value in [row.sum, row.min, row.max, row.first, row.last] {
+        put(out, value.to_bits().to_be_bytes());
+    }
+    put(out, row.first_at.to_be_bytes());
+    put(out, row.last_at.to_be_bytes());
+    put(out, row.m2.to_bits().to_be_bytes());
+    put(out, row.increase.to_bits().to_be_bytes());
+    put(out, row.resets.to_be_bytes());
+    put(out, row.origin.partition.to_be_bytes());
+    put(out, row.origin.offset.to_be_bytes());
+}
+
+fn end(out: &mut Vec<u8>) {
+    out.extend_from_slice(&(-1_i16).to_be_bytes());
+}
+
+fn put<const N: usize>(out: &mut Vec<u8>, field: [u8; N]) {
+    out.extend_from_slice(&(N as i32).to_be_bytes());
+    out.extend_from_slice(&field);
 }
 
 #[cfg(test)]
@@ -148,16 +168,18 @@ mod tests {
             resets: 0,
             origin: Origin { partition: 5, offset: -1 },
         };
-        let bytes = binary(&[row, row]);
+        let mut bytes = Vec::new();
+        begin(&mut bytes);
+        put_row(&mut bytes, &row);
+        put_row(&mut bytes, &row);
+        end(&mut bytes);
         assert_eq!(&bytes[..11], b"PGCOPY\n\xFF\r\n\0");
         assert_eq!(&bytes[11..19], &[0; 8]);
         let tuple = &bytes[19..];
         assert_eq!(&tuple[..10], &[0, 15, 0, 0, 0, 4, 0, 0, 0, 1]);
         assert_eq!(&tuple[10..22], &[0, 0, 0, 8, 0, 0, 0, 0, 0, 0x98, 0x96, 0x80]);
-        // five 4-byte and ten 8-byte fields, each after its length
-        let length = 2 + 15 * 4 + 5 * 4 + 10 * 8;
-        assert_eq!(bytes.len(), 19 + 2 * length + 2);
-        assert_eq!(&tuple[length - 8..length], &[0xFF; 8]);
+        assert_eq!(bytes.len(), 19 + 2 * ROW_BYTES + 2);
+        assert_eq!(&tuple[ROW_BYTES - 8..ROW_BYTES], &[0xFF; 8]);
         assert_eq!(&bytes[bytes.len() - 2..], &[0xFF, 0xFF]);
     }
 }

@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 use tidewatch_schemas::SeriesKind;
+use tidewatch_store::Tier;
 
 use crate::{
     params::{DAY, HOUR, MINUTE, Range, SECOND},
@@ -61,9 +62,9 @@ impl Grid {
         })
     }
 
-    /// Length of the windows that fill the steps.
-    pub(crate) fn tier(self) -> i64 {
-        if self.step <= COARSE { FINE } else { COARSE }
+    /// The windows that fill the steps: up to a minute those of 10 s, which Redis may have.
+    pub(crate) fn tier(self) -> Tier {
+        if self.step <= COARSE { Tier::TenSeconds } else { Tier::of_step(self.step) }
     }
 
     pub(crate) fn end(self) -> i64 {
@@ -72,7 +73,11 @@ impl Grid {
 
     /// From where windows are needed: what lies before `t0` only lends the first step its counters' last values.
     pub(crate) fn reads_from(self) -> i64 {
-        let lead = if self.tier() == FINE { MINUTE } else { JOIN.div_euclid(COARSE) * COARSE };
+        let lead = match self.tier() {
+            Tier::TenSeconds => MINUTE,
+            Tier::Minute => JOIN.div_euclid(COARSE) * COARSE,
+            longer => longer.window_ms(),
+        };
         self.t0 - lead
     }
 

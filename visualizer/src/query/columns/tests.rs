@@ -94,7 +94,7 @@ proptest! {
         let range = Range { from: T0 - from, to: T0 - from + length };
         let grid = Grid::for_width(range, width);
         prop_assert_eq!(grid.t0 % grid.step, 0);
-        prop_assert_eq!(grid.step % grid.tier(), 0);
+        prop_assert_eq!(grid.step % grid.tier().window_ms(), 0);
         prop_assert!(grid.t0 <= range.from && grid.end() >= range.to);
         prop_assert!(grid.t0 + grid.step > range.from && grid.end() - grid.step < range.to);
         prop_assert!(grid.len <= 2 * width as usize);

@@ -8,7 +8,7 @@ use tidewatch_store::{
     write::{
         catalog,
         events::{self, NewAnomaly},
-        partitions::{self, Daily},
+        partitions::{self, Partitioned},
         samples,
     },
 };
@@ -103,9 +103,9 @@ pub(crate) async fn seed(store: &Store) -> Seeded {
     let pool = store.history.pool();
     migrate(pool).await.expect("migrate");
     let mut conn = pool.acquire().await.expect("connect");
-    for daily in Daily::ALL {
-        for day in [START, NOW].map(partitions::day_of) {
-            partitions::ensure(&mut conn, daily, day).await.expect("partition");
+    for table in Partitioned::ALL {
+        for partition in [START, NOW].map(|ms| table.of(ms)) {
+            partitions::ensure(&mut conn, partition).await.expect("partition");
         }
     }
     let named = [("db.fra-2", START), ("web-1", START)];
