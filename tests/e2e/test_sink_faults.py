@@ -41,6 +41,7 @@ GONE = (
     r"membership ended, join again",
     # the one that hung
     r"Consumer group session timed out",
+    r"Offset commit \(manual\) failed.*Unknown member",
     # of PostgreSQL, to those whose neighbour was killed
     r"because of crash of another server process",
 )
@@ -150,6 +151,10 @@ def backend_killed(play, usual):
     )
     [[pid]] = play.pipeline.sql(query)
     os.kill(pid, signal.SIGKILL)
+    with pytest.raises(psycopg.Error):
+        # ours too
+        play.lag.usual(30)
+    wait_until(play.lag.now, 30, "PostgreSQL is back", every=0.02)
     play.back.append(play.lag.await_at_most(usual, 60))
 
 
