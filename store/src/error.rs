@@ -50,9 +50,12 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 Some("23505") => Self::Conflict(error),
                 Some("57014") => Self::Timeout(error),
-                // a lock or a statement that took too long, a deadlock, a shutdown, no room: it passes
+                // a lock or a statement that took too long, a deadlock, a shutdown, no room, a transaction that
+                // was ended because we hung: it passes
                 Some(code)
-                    if ["40", "53", "55", "57", "58", "08"].iter().any(|class| code.starts_with(class)) =>
+                    if ["40", "53", "55", "57", "58", "08", "25P03"]
+                        .iter()
+                        .any(|class| code.starts_with(class)) =>
                 {
                     Self::Unavailable(error)
                 }

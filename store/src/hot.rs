@@ -14,18 +14,18 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use prometheus::IntCounterVec;
-use redis::{
-    AsyncCommands, RedisError,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-};
+use redis::{AsyncCommands, RedisError, aio::ConnectionManager};
 use serde::{Deserialize, Serialize};
 use tidewatch_service_kit::{Breaker, BreakerError};
 
 use crate::{Error, SeriesMeta, Server, StoredAlert, Tier, WindowRow};
 
 mod blob;
+mod link;
 mod scripts;
 pub mod writer;
+
+use link::Link;
 
 /// How true an answer has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ const WINDOW: i64 = 10_000;
 /// A connection to Redis behind a breaker; made again by itself. Clones share both.
 #[derive(Clone)]
 pub struct Hot {
-    connection: ConnectionManager,
+    link: Arc<Link>,
     timeout: Duration,
     breaker: Breaker,
     calls: IntCounterVec,
@@ -93,16 +93,8 @@ impl Hot {
         breaker: Breaker,
         calls: IntCounterVec,
     ) -> Result<Self, Error> {
-        let client = redis::Client::open(url).map_err(Error::RedisUrl)?;
-        // one try for each call: the breaker decides how often, and each call has a time limit of its own
-        let patience = timeout.max(Duration::from_secs(1));
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(patience))
-            .set_response_timeout(Some(patience))
-            .set_number_of_retries(1)
-            .set_min_delay(Duration::from_millis(10));
-        let connection = ConnectionManager::new_lazy_with_config(client, config).map_err(Error::RedisUrl)?;
-        Ok(Self { connection, timeout, breaker, calls, prefix: prefix.into() })
+        let link = Arc::new(Link::new(url, timeout)?);
+        Ok(Self { link, timeout, breaker, calls, prefix: prefix.into() })
     }
 
     /// Whether Redis is taken to be away: answers come from PostgreSQL, slower.
@@ -221,17 +213,24 @@ impl Hot {
         timeout: Duration,
         make: impl AsyncFnOnce(&mut ConnectionManager) -> Result<T, RedisError>,
     ) -> Result<T, HotError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.link.connection();
         let limited = async {
             match within(timeout, make(&mut connection)).await {
                 Some(result) => result.map_err(HotError::Redis),
                 None => Err(HotError::Timeout),
             }
         };
-        self.breaker.call(limited).await.map_err(|error| match error {
-            BreakerError::Open => HotError::Open,
-            BreakerError::Failed(error) => error,
-        })
+        match self.breaker.call(limited).await {
+            Ok(value) => Ok(value),
+            Err(BreakerError::Open) => Err(HotError::Open),
+            Err(BreakerError::Failed(error)) => {
+                // the next probe is not to depend on what became of this connection
+                if self.breaker.is_open() {
+                    self.link.renew();
+                }
+                Err(error)
+            }
+        }
     }
 }
 
@@ -275,6 +274,12 @@ impl Hot {
 
 #[cfg(test)]
 mod tests {
+    use tidewatch_service_kit::{Metrics, breaker};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
     use super::*;
 
     /// Handlers run on any thread of the runtime.
@@ -284,5 +289,42 @@ mod tests {
         sendable(|hot| hot.recent(1, 0, 1, Freshness::Exact));
         sendable(|hot| hot.series(1, Freshness::Exact));
         sendable(Hot::servers_last_known);
+    }
+
+    /// Answers every command, the first connection's by the beginning of an answer.
+    async fn redis_that_is_cut_off_once(listener: TcpListener) {
+        let answer = async |mut client: TcpStream, answer: &[u8]| {
+            let mut buffer = [0; 4_096];
+            while let Ok(n) = client.read(&mut buffer).await
+                && n > 0
+            {
+                let commands = buffer[..n].iter().filter(|&&byte| byte == b'*').count();
+                if client.write_all(&answer.repeat(commands)).await.is_err() || answer.last() != Some(&b'\n')
+                {
+                    return;
+                }
+            }
+        };
+        let (first, _) = listener.accept().await.expect("a client");
+        answer(first, b"+O").await;
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(answer(client, b"+PONG\r\n"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_broke_while_it_was_set_up_is_made_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
+        let url = format!("redis://{}/", listener.local_addr().expect("address"));
+        tokio::spawn(redis_that_is_cut_off_once(listener));
+        let metrics = Metrics::default();
+        let breaker = Breaker::new(&breaker::gauges(&metrics), "test", "redis", 3, Duration::from_secs(1));
+        let calls = metrics.counters("tidewatch_test_calls_total", "Calls", &["call", "outcome"]);
+        let hot = Hot::new(&url, "tw:", Duration::from_millis(150), breaker, calls).expect("url");
+        let until = std::time::Instant::now() + Duration::from_secs(15);
+        while !hot.ping().await {
+            assert!(std::time::Instant::now() < until, "redis is never asked again");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }

@@ -333,13 +333,15 @@ class Run:
         return sum(entry.get("level") == "WARN" for process in self.processes for entry in process.lines())
 
 
-def assigned(assignment):
-    """The partitions of a group member's assignment, in the consumer protocol's own encoding."""
+def assigned(assignment, only=None):
+    """The partitions of a group member's assignment, in the consumer protocol's own encoding; of one topic or of all."""
     partitions, at = set(), 6
     for _ in range(struct.unpack_from(">i", assignment, 2)[0] if assignment else 0):
-        at += 2 + struct.unpack_from(">h", assignment, at)[0]
+        [length] = struct.unpack_from(">h", assignment, at)
+        topic, at = assignment[at + 2 : at + 2 + length].decode(), at + 2 + length
         [count] = struct.unpack_from(">i", assignment, at)
-        partitions |= set(struct.unpack_from(f">{count}i", assignment, at + 4))
+        if only in (None, topic):
+            partitions |= set(struct.unpack_from(f">{count}i", assignment, at + 4))
         at += 4 + 4 * count
     return partitions
 
