@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 import answers
+from commits import Commits
 from hot import Hot
 from moving import assigned
 from pipeline import PREFIX
@@ -26,6 +27,7 @@ SETTLED = 6.0
 def scene():
     scene = Scene()
     yield scene
+    scene.commits.stop()
     scene.hot.close()
 
 
@@ -34,10 +36,10 @@ class Scene:
 
     def __init__(self):
         self.hot = Hot("redis gaps")
-        self.hot.pipeline.allowed.append(r"(?i)redis|writes our partitions|join again")
+        self.hot.pipeline.allowed.append(r"(?i)redis|writes our partitions|session timed out|Offset commit")
         start = (int(time.time() * 1000) - 3_600_000) // WINDOW * WINDOW
         self.flow = Flow(self.hot.pipeline, "gap", 24, 4, 0.0, start)
-        self.commits = answers.Commits(self.hot.stack.postgres_url)
+        self.commits = Commits(self.hot.stack.postgres_url)
         self.admin = AdminClient({"bootstrap.servers": self.hot.pipeline.brokers})
         self.clients = [answers.Client(address) for address in self.hot.addresses.values()]
 

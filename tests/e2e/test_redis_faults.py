@@ -12,6 +12,7 @@ import time
 import pytest
 
 import answers
+from commits import Commits
 from hot import Hot
 from pipeline import figure
 from stack import wait_until
@@ -45,7 +46,7 @@ class Play:
         start = (int(time.time() * 1000) - 20 * 3_600_000) // WINDOW * WINDOW
         late = lambda: rng.randint(1, 6) if rng.random() < 0.01 else 0  # noqa: E731
         self.flow = Flow(hot.pipeline, "hot", SERVERS, SERIES, EVERY, start, late, grow_every=60)
-        self.commits = answers.Commits(hot.stack.postgres_url)
+        self.commits = Commits(hot.stack.postgres_url)
         self.flow.run()
         wait_until(lambda: len(self.commits.seen) == SERVERS, 60, "every server in PostgreSQL")
         self.askers = answers.Askers(self.flow, self.commits, *hot.addresses.values(), seed=SEED)

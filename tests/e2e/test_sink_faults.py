@@ -64,7 +64,7 @@ class Lag:
 
     def __init__(self, pipeline):
         self.pipeline, self.connection = pipeline, None
-        self.client = Consumer({"bootstrap.servers": pipeline.brokers, "group.id": "lag"})
+        self.client = Consumer({"bootstrap.servers": pipeline.brokers, "group.id": "lag", "log_level": 0})
         self.partitions = topics.partitions(pipeline, TOPIC)
 
     def ends(self):

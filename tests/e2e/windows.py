@@ -95,7 +95,7 @@ class Flow:
         self.servers = [Server(number, f"{name}-{number:03}", series) for number in range(servers)]
         self.by_name = {server.name: server for server in self.servers}
         self.start, self.every, self.late, self.grow_every = start, every, late, grow_every
-        self.client = topics.producer(pipeline)
+        self.client = topics.producer(pipeline, log_level=0)
         self.sent, self.window, self.rows, self.failures = [], 0, 0, []
         # those that send at the moment; a test may take some out
         self.awake = set(self.by_name)
