@@ -20,6 +20,7 @@ use status::{Day, Now, Status};
 
 use crate::{
     app::{App, Directory, Failure, Mode, busy},
+    format::Format,
     keep::{Answer, Source},
     params::{MINUTE, Range},
     query::columns::Grid,
@@ -62,6 +63,13 @@ impl Overview {
             series: count(&self.series),
             silent_after: self.silent_after,
         })
+    }
+
+    /// Servers without alerts or oddities.
+    #[cfg(test)]
+    pub(crate) fn calm(directory: Arc<Directory>, as_of: i64) -> Self {
+        let (open, odd, series) = <_>::default();
+        Self { directory, open, odd, series, silent_after: MINUTE, as_of }
     }
 
     pub(crate) fn open(&self, server_id: i32) -> &[Alert] {
@@ -184,7 +192,8 @@ impl App {
             .map_err(|e| Failure::Outage(e.to_string()))?
             .map_err(|e| Failure::Outage(e.to_string()))?;
         Ok(Answer {
-            json: Bytes::from(json),
+            body: Bytes::from(json),
+            format: Format::Json,
             source: if mode == Mode::Fresh { Source::Postgres } else { Source::Redis },
             link: None,
             as_of,

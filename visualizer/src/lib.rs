@@ -12,7 +12,9 @@ mod error;
 mod metrics;
 
 mod app;
+mod format;
 mod keep;
+mod matchers;
 mod params;
 
 mod cursor;
@@ -21,6 +23,7 @@ mod fleet;
 mod query;
 mod rate;
 mod samples;
+mod servers;
 mod views;
 
 mod live;

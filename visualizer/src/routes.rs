@@ -11,7 +11,7 @@ use std::{
 use axum::{
     Router,
     extract::{Path, RawQuery, Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -24,11 +24,13 @@ use crate::{
     app::{App, Failure, Mode, busy},
     events::Filter,
     fleet::Overview,
+    format::Format,
     keep::{Answer, Source},
     live, pages,
     params::{HOUR, Params, Range},
-    query::Question,
+    query::{Question, many::ManyQuestion},
     samples::SamplesQuestion,
+    servers::ServersQuestion,
     views::ServerView,
 };
 
@@ -112,11 +114,12 @@ fn route_of(path: &str) -> &'static str {
 /// A question that was understood.
 #[derive(Debug)]
 enum Ask {
-    Servers,
+    Servers(ServersQuestion),
     Server(String),
     /// With the path that was asked.
     Samples(SamplesQuestion, String),
     Columns(Question),
+    Many(ManyQuestion),
     Fleet(Range),
     Alerts(Filter),
     Anomalies(Filter),
@@ -125,11 +128,10 @@ enum Ask {
 impl Ask {
     async fn answer(&self, app: &App, key: &str, mode: Mode) -> Result<Answer, Failure> {
         match self {
-            Self::Servers => {
+            Self::Servers(question) => {
                 let overview = overview(app, mode).await?;
-                let view = |s| ServerView::new(s, overview.status(s), overview.open(s.id).len());
-                let views: Vec<_> = overview.directory.servers.iter().map(view).collect();
-                json(&views, source_of(mode), overview.as_of)
+                let (views, link) = question.page(&overview)?;
+                Ok(Answer { link, ..json(&views, source_of(mode), overview.as_of)? })
             }
             Self::Server(wanted) => {
                 let overview = overview(app, mode).await?;
@@ -141,6 +143,7 @@ impl Ask {
             }
             Self::Samples(question, path) => app.samples(question, path, mode).await,
             Self::Columns(question) => app.query(question, mode).await,
+            Self::Many(question) => app.query_many(question, mode).await,
             Self::Fleet(range) => app.fleet_page(*range, key, mode).await,
             Self::Alerts(filter) => app.alerts(filter, mode).await,
             Self::Anomalies(filter) => app.anomalies(filter, mode).await,
@@ -183,9 +186,10 @@ async fn answer(app: &App, key: String, ask: Ask) -> Result<Response, Problem> {
 }
 
 fn respond(answer: Answer, stale: Option<i64>) -> Response {
-    let mut response = answer.json.into_response();
+    let mut response = answer.body.into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.format.media_type()));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(SOURCE.clone(), HeaderValue::from_static(answer.source.as_str()));
     if let Some(link) = answer.link.and_then(|link| HeaderValue::from_str(&link).ok()) {
@@ -201,7 +205,7 @@ fn respond(answer: Answer, stale: Option<i64>) -> Response {
 /// A small answer, made on the spot.
 pub(crate) fn json(value: &impl Serialize, source: Source, as_of: i64) -> Result<Answer, Failure> {
     let json = serde_json::to_vec(value).map_err(|error| Failure::Outage(error.to_string()))?;
-    Ok(Answer { json: json.into(), source, link: None, as_of })
+    Ok(Answer { body: json.into(), format: Format::Json, source, link: None, as_of })
 }
 
 fn source_of(mode: Mode) -> Source {
@@ -209,8 +213,8 @@ fn source_of(mode: Mode) -> Source {
 }
 
 async fn servers(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
-    Params::parse(raw.as_deref(), &[])?;
-    answer(&app, "servers".to_owned(), Ask::Servers).await
+    let question = ServersQuestion::parse(Params::parse(raw.as_deref(), &ServersQuestion::KNOWN)?)?;
+    answer(&app, question.key(), Ask::Servers(question)).await
 }
 
 async fn server(
@@ -226,18 +230,29 @@ async fn metrics(
     State(app): State<Arc<App>>,
     Path(wanted): Path<String>,
     uri: Uri,
+    headers: HeaderMap,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Problem> {
     let now = (app.clock)();
     let params = Params::parse(raw.as_deref(), &SamplesQuestion::KNOWN)?;
-    let question = SamplesQuestion::parse(&params, wanted, now)?;
+    let question = SamplesQuestion::parse(&params, wanted, Format::of(&params, &headers)?, now)?;
     answer(&app, question.key(now), Ask::Samples(question, uri.path().to_owned())).await
 }
 
-async fn query(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
+async fn query(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Problem> {
     let now = (app.clock)();
-    let question = Question::read(&Params::parse(raw.as_deref(), &Question::KNOWN)?, now)?;
-    answer(&app, question.key(now), Ask::Columns(question)).await
+    if Params::names(raw.as_deref(), "server") {
+        let params = Params::parse(raw.as_deref(), &Question::KNOWN)?;
+        let question = Question::read(&params, Format::of(&params, &headers)?, now)?;
+        return answer(&app, question.key(now), Ask::Columns(question)).await;
+    }
+    let params = Params::parse(raw.as_deref(), &ManyQuestion::KNOWN)?;
+    let question = ManyQuestion::parse(&params, Format::of(&params, &headers)?, now)?;
+    answer(&app, question.key(now), Ask::Many(question)).await
 }
 
 async fn fleet(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {

@@ -12,6 +12,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::{live, metrics::Metrics, watch};
 
+mod many;
 pub(crate) mod seed;
 pub(crate) mod stack;
 
@@ -34,6 +35,7 @@ impl Answered {
 struct Service {
     router: Router,
     seeded: Seeded,
+    store: Store,
     shutdown: Shutdown,
 }
 
@@ -44,10 +46,10 @@ impl Service {
         let store = Store::new(&config.store, "visualizer", &deps.metrics, &breakers).expect("store");
         let seeded = seed::seed(&store).await;
         let metrics = Metrics::new(&deps.metrics);
-        let app = App::new(&config, store, metrics, live::events(), shutdown.clone(), || NOW);
+        let app = App::new(&config, store.clone(), metrics, live::events(), shutdown.clone(), || NOW);
         let app = Arc::new(app);
         tokio::spawn(watch::watch(Arc::clone(&app), deps.health.component("history")));
-        Self { router: router(app), seeded, shutdown }
+        Self { router: router(app), seeded, store, shutdown }
     }
 
     async fn get(&self, path: &str) -> Answered {
@@ -92,7 +94,7 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut(
     panic!("never: {what}");
 }
 
-const QUESTIONS: [&str; 9] = [
+const QUESTIONS: [&str; 10] = [
     "/api/v1/servers",
     "/api/v1/servers/web-1",
     "/api/v1/metrics/web-1?from=now-10m",
@@ -102,6 +104,7 @@ const QUESTIONS: [&str; 9] = [
     "/api/v1/fleet",
     "/api/v1/alerts?status=firing",
     "/api/v1/anomalies?server=web-1",
+    "/api/v1/servers?label=os%3D~Deb.*&status=odd,ok&sort=-last_seen",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,6 +131,9 @@ async fn both_sources_give_the_same_answers() {
     columns_are_right(&service).await;
     bad_questions_are_refused(&service).await;
     the_fleet_is_told_truly(&with_redis[0], &with_redis[6]);
+    assert_eq!(with_redis[9].as_array().map(|found| &found[..]), Some(&[with_redis[0][1].clone()][..]));
+    let servers = service.pages("/api/v1/servers?sort=-open_alerts&limit=1").await;
+    assert_eq!(Some(&servers), with_redis[0].as_array(), "db.fra-2 has the alert");
 
     stack.stop_part("redis");
     eventually("the answers say that redis is away", || async {
@@ -221,6 +227,10 @@ fn the_fleet_is_told_truly(servers: &Value, fleet: &Value) {
 async fn bad_questions_are_refused(service: &Service) {
     for (path, status, code) in [
         ("/api/v1/servers?x=1", 400, "bad_parameter"),
+        ("/api/v1/servers?label=os", 400, "bad_parameter"),
+        ("/api/v1/servers?sort=os", 400, "bad_parameter"),
+        ("/api/v1/servers?limit=10001", 400, "bad_parameter"),
+        ("/api/v1/servers?cursor=0", 400, "bad_parameter"),
         ("/api/v1/servers/nobody", 404, "unknown_server"),
         ("/api/v1/servers/999999", 404, "unknown_server"),
         ("/api/v1/metrics/nobody", 404, "unknown_server"),
@@ -228,6 +238,7 @@ async fn bad_questions_are_refused(service: &Service) {
         ("/api/v1/metrics/web-1?limit=100000", 400, "bad_parameter"),
         ("/api/v1/metrics/web-1?cursor=0123", 400, "bad_parameter"),
         ("/api/v1/query", 400, "bad_parameter"),
+        ("/api/v1/query?server=", 400, "bad_parameter"),
         ("/api/v1/query?server=web-1&from=2026-13-01T00:00:00Z", 400, "bad_parameter"),
         ("/api/v1/query?server=web-1&from=now&to=now-1h", 400, "bad_parameter"),
         ("/api/v1/query?server=web-1&from=now-300d&step=10000", 400, "bad_parameter"),
