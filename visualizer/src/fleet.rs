@@ -64,6 +64,13 @@ impl Overview {
         })
     }
 
+    /// Servers without alerts or oddities.
+    #[cfg(test)]
+    pub(crate) fn calm(directory: Arc<Directory>, as_of: i64) -> Self {
+        let (open, odd, series) = <_>::default();
+        Self { directory, open, odd, series, silent_after: MINUTE, as_of }
+    }
+
     pub(crate) fn open(&self, server_id: i32) -> &[Alert] {
         self.open.get(&server_id).map_or(&[], Vec::as_slice)
     }

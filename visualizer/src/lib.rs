@@ -13,6 +13,7 @@ mod metrics;
 
 mod app;
 mod keep;
+mod matchers;
 mod params;
 
 mod cursor;
@@ -21,6 +22,7 @@ mod fleet;
 mod query;
 mod rate;
 mod samples;
+mod servers;
 mod views;
 
 mod live;

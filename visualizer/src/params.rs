@@ -15,6 +15,9 @@ pub(crate) const DAY: i64 = 24 * HOUR;
 /// Names of series in one request.
 const MAX_METRICS: usize = 200;
 
+/// Parameters that may be given more than once.
+const REPEATABLE: [&str; 3] = ["metric", "label", "match"];
+
 /// The longest range of one request.
 const MAX_RANGE: i64 = 400 * DAY;
 
@@ -42,11 +45,35 @@ impl Params {
                 let name: String = name.chars().take(64).collect();
                 return Err(bad(&name, &format!("is not known here; known are {}", known.join(", "))));
             }
-            if name != "metric" && pairs[..index].iter().any(|(before, _)| before == name) {
+            if !REPEATABLE.contains(&name.as_str()) && pairs[..index].iter().any(|(before, _)| before == name)
+            {
                 return Err(bad(name, "may be given once"));
             }
         }
         Ok(Self(pairs))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All values of a parameter that may be repeated.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The query string again, encoded, without some parameters.
+    pub(crate) fn query_without(&self, without: &[&str]) -> String {
+        let mut query = String::new();
+        for (name, value) in self.0.iter().filter(|(name, _)| !without.contains(&name.as_str())) {
+            if !query.is_empty() {
+                query.push('&');
+            }
+            query.push_str(name);
+            query.push('=');
+            encode(value, &mut query);
+        }
+        query
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
@@ -98,6 +125,18 @@ impl Params {
         match text.parse::<i64>() {
             Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
             _ => Err(bad(name, &format!("has to be a whole number from {least} to {most}"))),
+        }
+    }
+}
+
+/// Percent-encodes all but RFC 3986's unreserved characters.
+fn encode(value: &str, into: &mut String) {
+    use std::fmt::Write;
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            into.push(char::from(byte));
+        } else {
+            let _ = write!(into, "%{byte:02X}");
         }
     }
 }
@@ -183,6 +222,13 @@ mod tests {
             if let Some(time) = parse_time(&text, NOW) {
                 prop_assert!((validate::EARLIEST..=7_258_118_400_000).contains(&time));
             }
+        }
+
+        #[test]
+        fn a_query_string_can_be_written_again(values in prop::collection::vec("\\PC{0,20}", 0..4)) {
+            let params = Params(values.into_iter().map(|value| ("label".to_owned(), value)).collect());
+            let again = Params::parse(Some(&params.query_without(&[])), &["label"]).expect("good");
+            prop_assert_eq!(again.0, params.0);
         }
 
         #[test]

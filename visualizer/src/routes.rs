@@ -29,6 +29,7 @@ use crate::{
     params::{HOUR, Params, Range},
     query::Question,
     samples::SamplesQuestion,
+    servers::ServersQuestion,
     views::ServerView,
 };
 
@@ -112,7 +113,7 @@ fn route_of(path: &str) -> &'static str {
 /// A question that was understood.
 #[derive(Debug)]
 enum Ask {
-    Servers,
+    Servers(ServersQuestion),
     Server(String),
     /// With the path that was asked.
     Samples(SamplesQuestion, String),
@@ -125,11 +126,10 @@ enum Ask {
 impl Ask {
     async fn answer(&self, app: &App, key: &str, mode: Mode) -> Result<Answer, Failure> {
         match self {
-            Self::Servers => {
+            Self::Servers(question) => {
                 let overview = overview(app, mode).await?;
-                let view = |s| ServerView::new(s, overview.status(s), overview.open(s.id).len());
-                let views: Vec<_> = overview.directory.servers.iter().map(view).collect();
-                json(&views, source_of(mode), overview.as_of)
+                let (views, link) = question.page(&overview)?;
+                Ok(Answer { link, ..json(&views, source_of(mode), overview.as_of)? })
             }
             Self::Server(wanted) => {
                 let overview = overview(app, mode).await?;
@@ -209,8 +209,8 @@ fn source_of(mode: Mode) -> Source {
 }
 
 async fn servers(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
-    Params::parse(raw.as_deref(), &[])?;
-    answer(&app, "servers".to_owned(), Ask::Servers).await
+    let question = ServersQuestion::parse(Params::parse(raw.as_deref(), &ServersQuestion::KNOWN)?)?;
+    answer(&app, question.key(), Ask::Servers(question)).await
 }
 
 async fn server(

@@ -38,6 +38,11 @@ pub(crate) struct ServerView {
 }
 
 impl ServerView {
+    #[cfg(test)]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn new(server: &Server, status: Status, open_alerts: usize) -> Self {
         Self {
             id: server.id,

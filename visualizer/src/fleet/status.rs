@@ -24,6 +24,21 @@ pub(crate) enum Status {
     None,
 }
 
+impl Status {
+    /// As answers and questions call it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+            Self::Silent => "silent",
+            Self::Odd => "odd",
+            Self::Learning => "learning",
+            Self::Ok => "ok",
+            Self::None => "none",
+        }
+    }
+}
+
 /// 150 windows of 10 s: before that the analyzer judges nothing.
 pub(crate) const LEARNING: i64 = 25 * MINUTE;
 

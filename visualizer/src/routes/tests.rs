@@ -92,7 +92,7 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut(
     panic!("never: {what}");
 }
 
-const QUESTIONS: [&str; 9] = [
+const QUESTIONS: [&str; 10] = [
     "/api/v1/servers",
     "/api/v1/servers/web-1",
     "/api/v1/metrics/web-1?from=now-10m",
@@ -102,6 +102,7 @@ const QUESTIONS: [&str; 9] = [
     "/api/v1/fleet",
     "/api/v1/alerts?status=firing",
     "/api/v1/anomalies?server=web-1",
+    "/api/v1/servers?label=os%3D~Deb.*&status=odd,ok&sort=-last_seen",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,6 +129,9 @@ async fn both_sources_give_the_same_answers() {
     columns_are_right(&service).await;
     bad_questions_are_refused(&service).await;
     the_fleet_is_told_truly(&with_redis[0], &with_redis[6]);
+    assert_eq!(with_redis[9].as_array().map(|found| &found[..]), Some(&[with_redis[0][1].clone()][..]));
+    let servers = service.pages("/api/v1/servers?sort=-open_alerts&limit=1").await;
+    assert_eq!(Some(&servers), with_redis[0].as_array(), "db.fra-2 has the alert");
 
     stack.stop_part("redis");
     eventually("the answers say that redis is away", || async {
@@ -221,6 +225,10 @@ fn the_fleet_is_told_truly(servers: &Value, fleet: &Value) {
 async fn bad_questions_are_refused(service: &Service) {
     for (path, status, code) in [
         ("/api/v1/servers?x=1", 400, "bad_parameter"),
+        ("/api/v1/servers?label=os", 400, "bad_parameter"),
+        ("/api/v1/servers?sort=os", 400, "bad_parameter"),
+        ("/api/v1/servers?limit=10001", 400, "bad_parameter"),
+        ("/api/v1/servers?cursor=0", 400, "bad_parameter"),
         ("/api/v1/servers/nobody", 404, "unknown_server"),
         ("/api/v1/servers/999999", 404, "unknown_server"),
         ("/api/v1/metrics/nobody", 404, "unknown_server"),
