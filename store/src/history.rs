@@ -13,14 +13,17 @@ use crate::Error;
 
 mod events;
 mod fleet;
+mod lease;
 mod metrics;
 mod odd;
+mod reduce;
 pub(crate) mod servers;
 pub(crate) mod windows;
 
 pub use events::{AlertQuery, AnomalyQuery};
 pub use fleet::FleetPoint;
 pub use metrics::MetricsQuery;
+pub use reduce::{Across, OverTime, ReduceQuery, Reduced};
 pub use servers::ServerRef;
 pub use windows::MAX_WINDOWS;
 

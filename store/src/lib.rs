@@ -19,7 +19,8 @@ pub mod write;
 pub use config::{Store, StoreConfig};
 pub use error::Error;
 pub use history::{
-    AlertQuery, AnomalyQuery, FleetPoint, History, MAX_WINDOWS, MetricsQuery, ServerRef, migrate,
+    Across, AlertQuery, AnomalyQuery, FleetPoint, History, MAX_WINDOWS, MetricsQuery, OverTime, ReduceQuery,
+    Reduced, ServerRef, migrate,
 };
 pub use hot::{Freshness, Hot, Recent};
 pub use rows::{AnomalyRow, ExpectationRow, MetricRow, SeriesMeta, Server, StoredAlert, Tier, WindowRow};

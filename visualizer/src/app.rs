@@ -62,6 +62,13 @@ impl From<StoreError> for Failure {
         if let StoreError::TooMuch(rows) = error {
             return Self::Problem(too_much(&format!("the answer needs more than {rows} rows")));
         }
+        if matches!(error, StoreError::Timeout(_)) {
+            return Self::Problem(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "query_too_slow",
+                "the database gave up on it: ask for a shorter range, a larger step or fewer series",
+            ));
+        }
         tracing::error!(error = %tidewatch_service_kit::service::chain(&error), "read history");
         Self::Problem(Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -127,6 +134,8 @@ pub(crate) struct App {
     pub(crate) redis_away: AtomicBool,
     pub(crate) overview: Shared<Overview>,
     pub(crate) past: Shared<fleet::Past>,
+    /// From when on each tier has windows.
+    pub(crate) kept_from: Shared<[Option<i64>; 4]>,
     directory: Shared<Directory>,
     gauges: Mutex<HashMap<String, Arc<Shared<Vec<FleetPoint>>>>>,
 }
@@ -154,6 +163,7 @@ impl App {
             redis_away: AtomicBool::new(false),
             overview: Shared::default(),
             past: Shared::default(),
+            kept_from: Shared::default(),
             directory: Shared::default(),
             gauges: Mutex::default(),
         }

@@ -53,6 +53,13 @@ impl Params {
         Ok(Self(pairs))
     }
 
+    /// Whether a query string has a parameter: some decide which others are known.
+    pub(crate) fn names(query: Option<&str>, name: &str) -> bool {
+        let mut names =
+            query.unwrap_or_default().split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+        names.any(|found| found == name)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

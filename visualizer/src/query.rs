@@ -11,6 +11,7 @@ use tidewatch_schemas::{Labels, SeriesKind};
 use tidewatch_store::{AnomalyQuery, AnomalyRow, ExpectationRow, Freshness, SeriesMeta, Tier, WindowRow};
 
 pub(crate) mod columns;
+pub(crate) mod many;
 
 use columns::{Band, COARSE, Columns, Expected, FINE, Grid, Odd};
 
@@ -34,6 +35,21 @@ pub(crate) enum Resolution {
     Step(i64),
 }
 
+impl Resolution {
+    fn read(params: &Params) -> Result<Self, tidewatch_service_kit::http::Problem> {
+        let width = params.number("width", 10, 10_000)?;
+        let step = params.number("step", FINE, 366 * crate::params::DAY)?;
+        match (width, step) {
+            (Some(_), Some(_)) => Err(bad("step", "may not be given together with width")),
+            (None, Some(step)) if step % FINE != 0 || (step > COARSE && step % COARSE != 0) => {
+                Err(bad("step", "has to be a multiple of 10000 ms, above 60000 ms one of 60000 ms"))
+            }
+            (None, Some(step)) => Ok(Self::Step(step)),
+            (width, None) => Ok(Self::Width(width.unwrap_or(600))),
+        }
+    }
+}
+
 /// A question for columns.
 #[derive(Debug, Clone)]
 pub(crate) struct Question {
@@ -49,18 +65,13 @@ impl Question {
     pub(crate) fn read(params: &Params, now: i64) -> Result<Self, tidewatch_service_kit::http::Problem> {
         let server = params.get("server").filter(|s| !s.is_empty());
         let server = server.ok_or_else(|| bad("server", "is required: the id or name of a server"))?;
-        let width = params.number("width", 10, 10_000)?;
-        let step = params.number("step", FINE, 366 * crate::params::DAY)?;
-        let resolution = match (width, step) {
-            (Some(_), Some(_)) => return Err(bad("step", "may not be given together with width")),
-            (None, Some(step)) if step % FINE != 0 || (step > COARSE && step % COARSE != 0) => {
-                return Err(bad("step", "has to be a multiple of 10000 ms, above 60000 ms one of 60000 ms"));
-            }
-            (None, Some(step)) => Resolution::Step(step),
-            (width, None) => Resolution::Width(width.unwrap_or(600)),
-        };
         let range = params.range(now, crate::params::HOUR)?;
-        Ok(Self { server: server.to_owned(), metrics: params.metrics()?, range, resolution })
+        Ok(Self {
+            server: server.to_owned(),
+            metrics: params.metrics()?,
+            range,
+            resolution: Resolution::read(params)?,
+        })
     }
 
     pub(crate) fn key(&self, now: i64) -> String {
@@ -202,7 +213,7 @@ struct View<'a> {
     anomalies: Vec<OddView<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 struct ServerName<'a> {
     id: i32,
     name: &'a str,

@@ -27,7 +27,7 @@ use crate::{
     keep::{Answer, Source},
     live, pages,
     params::{HOUR, Params, Range},
-    query::Question,
+    query::{Question, many::ManyQuestion},
     samples::SamplesQuestion,
     servers::ServersQuestion,
     views::ServerView,
@@ -118,6 +118,7 @@ enum Ask {
     /// With the path that was asked.
     Samples(SamplesQuestion, String),
     Columns(Question),
+    Many(ManyQuestion),
     Fleet(Range),
     Alerts(Filter),
     Anomalies(Filter),
@@ -141,6 +142,7 @@ impl Ask {
             }
             Self::Samples(question, path) => app.samples(question, path, mode).await,
             Self::Columns(question) => app.query(question, mode).await,
+            Self::Many(question) => app.query_many(question, mode).await,
             Self::Fleet(range) => app.fleet_page(*range, key, mode).await,
             Self::Alerts(filter) => app.alerts(filter, mode).await,
             Self::Anomalies(filter) => app.anomalies(filter, mode).await,
@@ -236,8 +238,12 @@ async fn metrics(
 
 async fn query(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
     let now = (app.clock)();
-    let question = Question::read(&Params::parse(raw.as_deref(), &Question::KNOWN)?, now)?;
-    answer(&app, question.key(now), Ask::Columns(question)).await
+    if Params::names(raw.as_deref(), "server") {
+        let question = Question::read(&Params::parse(raw.as_deref(), &Question::KNOWN)?, now)?;
+        return answer(&app, question.key(now), Ask::Columns(question)).await;
+    }
+    let question = ManyQuestion::parse(&Params::parse(raw.as_deref(), &ManyQuestion::KNOWN)?, now)?;
+    answer(&app, question.key(now), Ask::Many(question)).await
 }
 
 async fn fleet(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {

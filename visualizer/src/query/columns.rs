@@ -18,7 +18,7 @@ pub(crate) const FINE: i64 = 10 * SECOND;
 pub(crate) const COARSE: i64 = MINUTE;
 
 /// Steps that divide the hour or the day, so that labels of the axis fall on them.
-const STEPS: [i64; 17] = [
+pub(crate) const STEPS: [i64; 17] = [
     FINE,
     20 * SECOND,
     30 * SECOND,
@@ -81,7 +81,7 @@ impl Grid {
         self.t0 - lead
     }
 
-    fn index(self, ts: i64) -> Option<usize> {
+    pub(crate) fn index(self, ts: i64) -> Option<usize> {
         let index = (ts - self.t0).div_euclid(self.step);
         usize::try_from(index).ok().filter(|&i| i < self.len)
     }

@@ -12,6 +12,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::{live, metrics::Metrics, watch};
 
+mod many;
 pub(crate) mod seed;
 pub(crate) mod stack;
 
@@ -34,6 +35,7 @@ impl Answered {
 struct Service {
     router: Router,
     seeded: Seeded,
+    store: Store,
     shutdown: Shutdown,
 }
 
@@ -44,10 +46,10 @@ impl Service {
         let store = Store::new(&config.store, "visualizer", &deps.metrics, &breakers).expect("store");
         let seeded = seed::seed(&store).await;
         let metrics = Metrics::new(&deps.metrics);
-        let app = App::new(&config, store, metrics, live::events(), shutdown.clone(), || NOW);
+        let app = App::new(&config, store.clone(), metrics, live::events(), shutdown.clone(), || NOW);
         let app = Arc::new(app);
         tokio::spawn(watch::watch(Arc::clone(&app), deps.health.component("history")));
-        Self { router: router(app), seeded, shutdown }
+        Self { router: router(app), seeded, store, shutdown }
     }
 
     async fn get(&self, path: &str) -> Answered {
@@ -236,6 +238,7 @@ async fn bad_questions_are_refused(service: &Service) {
         ("/api/v1/metrics/web-1?limit=100000", 400, "bad_parameter"),
         ("/api/v1/metrics/web-1?cursor=0123", 400, "bad_parameter"),
         ("/api/v1/query", 400, "bad_parameter"),
+        ("/api/v1/query?server=", 400, "bad_parameter"),
         ("/api/v1/query?server=web-1&from=2026-13-01T00:00:00Z", 400, "bad_parameter"),
         ("/api/v1/query?server=web-1&from=now&to=now-1h", 400, "bad_parameter"),
         ("/api/v1/query?server=web-1&from=now-300d&step=10000", 400, "bad_parameter"),
