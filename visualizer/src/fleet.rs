@@ -20,6 +20,7 @@ use status::{Day, Now, Status};
 
 use crate::{
     app::{App, Directory, Failure, Mode, busy},
+    format::Format,
     keep::{Answer, Source},
     params::{MINUTE, Range},
     query::columns::Grid,
@@ -191,7 +192,8 @@ impl App {
             .map_err(|e| Failure::Outage(e.to_string()))?
             .map_err(|e| Failure::Outage(e.to_string()))?;
         Ok(Answer {
-            json: Bytes::from(json),
+            body: Bytes::from(json),
+            format: Format::Json,
             source: if mode == Mode::Fresh { Source::Postgres } else { Source::Redis },
             link: None,
             as_of,

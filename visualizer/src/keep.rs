@@ -12,6 +12,8 @@ use std::{
 
 use bytes::Bytes;
 
+use crate::format::Format;
+
 /// After a failed try nobody tries again for so long: those who waited for it would fail one after the other.
 const RECOVER: Duration = Duration::from_millis(500);
 
@@ -88,7 +90,8 @@ impl Source {
 /// A finished answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
-    pub(crate) json: Bytes,
+    pub(crate) body: Bytes,
+    pub(crate) format: Format,
     pub(crate) source: Source,
     /// `Link` header.
     pub(crate) link: Option<String>,
@@ -149,7 +152,7 @@ impl Kept {
 }
 
 fn cost(key: &str, answer: &Answer) -> usize {
-    key.len() + answer.json.len() + answer.link.as_ref().map_or(0, String::len) + 128
+    key.len() + answer.body.len() + answer.link.as_ref().map_or(0, String::len) + 128
 }
 
 #[cfg(test)]
@@ -161,7 +164,13 @@ mod tests {
     use super::*;
 
     fn answer(size: usize) -> Answer {
-        Answer { json: Bytes::from(vec![0; size]), source: Source::Redis, link: None, as_of: 0 }
+        Answer {
+            body: Bytes::from(vec![0; size]),
+            format: Format::Json,
+            source: Source::Redis,
+            link: None,
+            as_of: 0,
+        }
     }
 
     proptest! {

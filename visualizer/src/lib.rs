@@ -12,6 +12,7 @@ mod error;
 mod metrics;
 
 mod app;
+mod format;
 mod keep;
 mod matchers;
 mod params;

@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
 use serde::Serialize;
-use tidewatch_schemas::{Labels, SeriesKind};
+use tidewatch_schemas::{Labels, SeriesKind, time::rfc3339};
+use tidewatch_service_kit::http::Problem;
 use tidewatch_store::{AnomalyQuery, AnomalyRow, ExpectationRow, Freshness, SeriesMeta, Tier, WindowRow};
 
 pub(crate) mod columns;
@@ -17,6 +17,7 @@ use columns::{Band, COARSE, Columns, Expected, FINE, Grid, Odd};
 
 use crate::{
     app::{App, Failure, Mode, too_much},
+    format::{Csv, Field, Format, Table, labels_text},
     keep::{Answer, Source},
     params::{Params, Range, bad},
     rate::Window,
@@ -36,7 +37,7 @@ pub(crate) enum Resolution {
 }
 
 impl Resolution {
-    fn read(params: &Params) -> Result<Self, tidewatch_service_kit::http::Problem> {
+    fn read(params: &Params) -> Result<Self, Problem> {
         let width = params.number("width", 10, 10_000)?;
         let step = params.number("step", FINE, 366 * crate::params::DAY)?;
         match (width, step) {
@@ -57,12 +58,13 @@ pub(crate) struct Question {
     pub(crate) metrics: Vec<String>,
     pub(crate) range: Range,
     pub(crate) resolution: Resolution,
+    pub(crate) format: Format,
 }
 
 impl Question {
-    pub(crate) const KNOWN: [&str; 6] = ["server", "metric", "from", "to", "width", "step"];
+    pub(crate) const KNOWN: [&str; 7] = ["server", "metric", "from", "to", "width", "step", "format"];
 
-    pub(crate) fn read(params: &Params, now: i64) -> Result<Self, tidewatch_service_kit::http::Problem> {
+    pub(crate) fn read(params: &Params, format: Format, now: i64) -> Result<Self, Problem> {
         let server = params.get("server").filter(|s| !s.is_empty());
         let server = server.ok_or_else(|| bad("server", "is required: the id or name of a server"))?;
         let range = params.range(now, crate::params::HOUR)?;
@@ -71,11 +73,13 @@ impl Question {
             metrics: params.metrics()?,
             range,
             resolution: Resolution::read(params)?,
+            format,
         })
     }
 
     pub(crate) fn key(&self, now: i64) -> String {
-        format!("query {:?} {:?} {} {:?}", self.server, self.metrics, self.range.key(now), self.resolution)
+        let Self { server, metrics, resolution, format, .. } = self;
+        format!("query {server:?} {metrics:?} {} {resolution:?} {format:?}", self.range.key(now))
     }
 }
 
@@ -130,7 +134,7 @@ impl App {
         };
         let now = (self.clock)();
         let as_of = if mode == Mode::Fresh { now } else { newest.unwrap_or(now) };
-        let range = question.range;
+        let (range, format) = (question.range, question.format);
         let build = move || {
             let answer = View {
                 server: ServerName { id: server.id, name: &server.name },
@@ -142,12 +146,11 @@ impl App {
                 anomalies: anomalies(grid, &series, odd),
                 series: series_views(grid, &series, &rows, &expected),
             };
-            serde_json::to_vec(&answer)
+            format.write(&answer)
         };
-        let json = tokio::task::spawn_blocking(build).await;
-        let json =
-            json.map_err(|e| Failure::Outage(e.to_string()))?.map_err(|e| Failure::Outage(e.to_string()))?;
-        Ok(Answer { json: Bytes::from(json), source, link: None, as_of })
+        let built = tokio::task::spawn_blocking(build).await;
+        let body = built.map_err(|e| Failure::Outage(e.to_string()))??;
+        Ok(Answer { body, format, source, link: None, as_of })
     }
 
     /// The series of a server by id, of these names or all.
@@ -243,6 +246,21 @@ struct OddView<'a> {
     value: f64,
     low: f64,
     high: f64,
+}
+
+impl Table for View<'_> {
+    fn rows(&self, csv: &mut Csv) {
+        csv.row(["time", "metric", "labels", "avg", "min", "max"].map(Field::Text));
+        for one in &self.series {
+            let labels = labels_text(one.labels);
+            for (i, avg) in one.columns.avg.iter().enumerate().filter(|(_, avg)| avg.is_some()) {
+                let time = rfc3339(one.t0 + i as i64 * self.step);
+                let extremes = [one.columns.min[i].into(), one.columns.max[i].into()];
+                let names = [Field::Text(&time), Field::Text(one.metric), Field::Text(&labels)];
+                csv.row(names.into_iter().chain([(*avg).into()]).chain(extremes));
+            }
+        }
+    }
 }
 
 fn series_views<'a>(
@@ -344,7 +362,7 @@ mod tests {
 
     fn question(hours: i64, resolution: Resolution) -> Question {
         let range = Range { from: NOW - hours * HOUR, to: NOW };
-        Question { server: "a".into(), metrics: Vec::new(), range, resolution }
+        Question { server: "a".into(), metrics: Vec::new(), range, resolution, format: Format::Json }
     }
 
     #[test]
@@ -362,8 +380,9 @@ mod tests {
 
     #[test]
     fn a_step_is_made_of_whole_windows() {
-        let read =
-            |query: &str| Params::parse(Some(query), &Question::KNOWN).and_then(|p| Question::read(&p, NOW));
+        let read = |query: &str| {
+            Params::parse(Some(query), &Question::KNOWN).and_then(|p| Question::read(&p, Format::Json, NOW))
+        };
         assert_eq!(read("server=a&step=120000").expect("good").resolution, Resolution::Step(120_000));
         for bad in [
             "",

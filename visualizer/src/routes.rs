@@ -11,7 +11,7 @@ use std::{
 use axum::{
     Router,
     extract::{Path, RawQuery, Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -24,6 +24,7 @@ use crate::{
     app::{App, Failure, Mode, busy},
     events::Filter,
     fleet::Overview,
+    format::Format,
     keep::{Answer, Source},
     live, pages,
     params::{HOUR, Params, Range},
@@ -185,9 +186,10 @@ async fn answer(app: &App, key: String, ask: Ask) -> Result<Response, Problem> {
 }
 
 fn respond(answer: Answer, stale: Option<i64>) -> Response {
-    let mut response = answer.json.into_response();
+    let mut response = answer.body.into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.format.media_type()));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(SOURCE.clone(), HeaderValue::from_static(answer.source.as_str()));
     if let Some(link) = answer.link.and_then(|link| HeaderValue::from_str(&link).ok()) {
@@ -203,7 +205,7 @@ fn respond(answer: Answer, stale: Option<i64>) -> Response {
 /// A small answer, made on the spot.
 pub(crate) fn json(value: &impl Serialize, source: Source, as_of: i64) -> Result<Answer, Failure> {
     let json = serde_json::to_vec(value).map_err(|error| Failure::Outage(error.to_string()))?;
-    Ok(Answer { json: json.into(), source, link: None, as_of })
+    Ok(Answer { body: json.into(), format: Format::Json, source, link: None, as_of })
 }
 
 fn source_of(mode: Mode) -> Source {
@@ -228,21 +230,28 @@ async fn metrics(
     State(app): State<Arc<App>>,
     Path(wanted): Path<String>,
     uri: Uri,
+    headers: HeaderMap,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Problem> {
     let now = (app.clock)();
     let params = Params::parse(raw.as_deref(), &SamplesQuestion::KNOWN)?;
-    let question = SamplesQuestion::parse(&params, wanted, now)?;
+    let question = SamplesQuestion::parse(&params, wanted, Format::of(&params, &headers)?, now)?;
     answer(&app, question.key(now), Ask::Samples(question, uri.path().to_owned())).await
 }
 
-async fn query(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
+async fn query(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Problem> {
     let now = (app.clock)();
     if Params::names(raw.as_deref(), "server") {
-        let question = Question::read(&Params::parse(raw.as_deref(), &Question::KNOWN)?, now)?;
+        let params = Params::parse(raw.as_deref(), &Question::KNOWN)?;
+        let question = Question::read(&params, Format::of(&params, &headers)?, now)?;
         return answer(&app, question.key(now), Ask::Columns(question)).await;
     }
-    let question = ManyQuestion::parse(&Params::parse(raw.as_deref(), &ManyQuestion::KNOWN)?, now)?;
+    let params = Params::parse(raw.as_deref(), &ManyQuestion::KNOWN)?;
+    let question = ManyQuestion::parse(&params, Format::of(&params, &headers)?, now)?;
     answer(&app, question.key(now), Ask::Many(question)).await
 }
 

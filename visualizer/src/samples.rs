@@ -9,10 +9,10 @@ use tidewatch_store::{Freshness, MetricRow, MetricsQuery, SeriesMeta, WindowRow,
 use crate::{
     app::{App, Failure, Mode, busy},
     cursor::Cursor,
+    format::Format,
     keep::{Answer, Source},
     params::{HOUR, Params, Range, SECOND, bad},
     query::columns::{COARSE, FINE},
-    routes::json,
     views::MetricView,
 };
 
@@ -23,13 +23,14 @@ pub(crate) struct SamplesQuestion {
     range: Range,
     step: i64,
     limit: usize,
+    format: Format,
     after: Option<Cursor>,
 }
 
 impl SamplesQuestion {
-    pub(crate) const KNOWN: [&str; 6] = ["metric", "from", "to", "step", "limit", "cursor"];
+    pub(crate) const KNOWN: [&str; 7] = ["metric", "from", "to", "step", "limit", "cursor", "format"];
 
-    pub(crate) fn parse(params: &Params, server: String, now: i64) -> Result<Self, Problem> {
+    pub(crate) fn parse(params: &Params, server: String, format: Format, now: i64) -> Result<Self, Problem> {
         let step = params.number("step", 10, 86_400)?.unwrap_or(10) * SECOND;
         if step != FINE && step % COARSE != 0 {
             return Err(bad("step", "has to be 10, or a multiple of 60 (seconds)"));
@@ -40,6 +41,7 @@ impl SamplesQuestion {
             range: params.range(now, HOUR)?,
             step,
             limit: params.number("limit", 1, 10_000)?.unwrap_or(1_000) as usize,
+            format,
             after: None,
         };
         if let Some(text) = params.get("cursor") {
@@ -58,8 +60,8 @@ impl SamplesQuestion {
     pub(crate) fn key(&self, now: i64) -> String {
         let range = self.range.key(now);
         format!(
-            "metrics {:?} {:?} {range} {} {} {:?}",
-            self.server, self.metrics, self.step, self.limit, self.after
+            "metrics {:?} {:?} {range} {} {} {:?} {:?}",
+            self.server, self.metrics, self.step, self.limit, self.after, self.format
         )
     }
 
@@ -69,8 +71,14 @@ impl SamplesQuestion {
         let Range { from, to } = self.range;
         let cursor = last.encode(&self.identity());
         let (step, limit) = (self.step / SECOND, self.limit);
+        // a format that the Accept header asked for is named too: the link alone has to lead to the same
+        let format = if self.format == Format::Json {
+            String::new()
+        } else {
+            format!("format={}&", self.format.name())
+        };
         format!(
-            "<{path}?{metrics}from={from}&to={to}&step={step}&limit={limit}&cursor={cursor}>; rel=\"next\""
+            "<{path}?{metrics}{format}from={from}&to={to}&step={step}&limit={limit}&cursor={cursor}>; rel=\"next\""
         )
     }
 }
@@ -106,8 +114,9 @@ impl App {
             rows.truncate(question.limit);
             rows.last().map(|row| question.link(path, Cursor { ts: row.ts_ms, id: row.id }))
         });
-        let answer = json(&rows.into_iter().map(MetricView::from).collect::<Vec<_>>(), source, as_of)?;
-        Ok(Answer { link: link.flatten(), ..answer })
+        let rows: Vec<_> = rows.into_iter().map(MetricView::from).collect();
+        let (format, body) = (question.format, question.format.write(&rows[..])?);
+        Ok(Answer { body, format, source, link: link.flatten(), as_of })
     }
 
     /// The page from Redis, when it knows all of the range.
@@ -167,7 +176,7 @@ mod tests {
 
     fn parse(query: &str) -> Result<SamplesQuestion, Problem> {
         Params::parse(Some(query), &SamplesQuestion::KNOWN)
-            .and_then(|params| SamplesQuestion::parse(&params, "web-1".into(), NOW))
+            .and_then(|params| SamplesQuestion::parse(&params, "web-1".into(), Format::Json, NOW))
     }
 
     #[test]
@@ -178,10 +187,10 @@ mod tests {
         let query = link.split(['?', '>']).nth(1).expect("a query");
         // asked a minute later: the times were resolved
         let params = Params::parse(Some(query), &SamplesQuestion::KNOWN).expect("good");
-        let next = SamplesQuestion::parse(&params, "web-1".into(), NOW + 60_000).expect("good");
+        let next = SamplesQuestion::parse(&params, "web-1".into(), Format::Json, NOW + 60_000).expect("good");
         assert_eq!((next.after, next.range, next.limit), (Some(cursor), first.range, 5));
         assert_eq!(next.metrics, ["a", "b"]);
-        let other = SamplesQuestion::parse(&params, "web-2".into(), NOW);
+        let other = SamplesQuestion::parse(&params, "web-2".into(), Format::Json, NOW);
         assert_eq!(other.expect_err("another server's").code(), "bad_parameter");
     }
 

@@ -6,7 +6,10 @@ use serde::Serialize;
 use tidewatch_schemas::{Alert, AlertStatus, Labels, Severity, time::rfc3339};
 use tidewatch_store::{AnomalyRow, MetricRow, Server, StoredAlert};
 
-use crate::fleet::status::Status;
+use crate::{
+    fleet::status::Status,
+    format::{Csv, Field, Table, labels_text},
+};
 
 /// The collector's summary gauges.
 pub(crate) const CPU: &str = "tidewatch_host_cpu_busy_percent";
@@ -65,6 +68,22 @@ pub(crate) struct MetricView {
     value: f64,
     timestamp: String,
     labels: Labels,
+}
+
+impl Table for [MetricView] {
+    fn rows(&self, csv: &mut Csv) {
+        csv.row(["id", "server_id", "metric_name", "value", "timestamp", "labels"].map(Field::Text));
+        for row in self {
+            csv.row([
+                Field::Whole(row.id),
+                Field::Whole(row.server_id.into()),
+                Field::Text(&row.metric_name),
+                Field::Number(row.value),
+                Field::Text(&row.timestamp),
+                Field::Text(&labels_text(&row.labels)),
+            ]);
+        }
+    }
 }
 
 impl From<MetricRow> for MetricView {

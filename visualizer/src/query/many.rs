@@ -4,9 +4,8 @@
 //! Keeps: what is asked for is bounded before it is read (series, windows, points); a line's values are those that the
 //! same steps of `?server=` show.
 
-use bytes::Bytes;
 use serde::Serialize;
-use tidewatch_schemas::{Labels, SeriesKind};
+use tidewatch_schemas::{Labels, SeriesKind, time::rfc3339};
 use tidewatch_service_kit::http::Problem;
 use tidewatch_store::{Across, OverTime, ReduceQuery, Reduced, SeriesMeta, Tier};
 
@@ -19,6 +18,7 @@ use steps::Kept;
 use super::{Resolution, ServerName};
 use crate::{
     app::{App, Directory, Failure, Mode, busy},
+    format::{Csv, Field, Format, Table, labels_text},
     keep::{Answer, Source},
     matchers::Matcher,
     params::{HOUR, Params, Range, bad},
@@ -81,15 +81,16 @@ pub(crate) struct ManyQuestion {
     across: Option<Across>,
     range: Range,
     resolution: Resolution,
+    format: Format,
     /// All but the times, as they were asked.
     asked: String,
 }
 
 impl ManyQuestion {
-    pub(crate) const KNOWN: [&str; 9] =
-        ["metric", "match", "agg", "by", "group", "from", "to", "width", "step"];
+    pub(crate) const KNOWN: [&str; 10] =
+        ["metric", "match", "agg", "by", "group", "from", "to", "width", "step", "format"];
 
-    pub(crate) fn parse(params: &Params, now: i64) -> Result<Self, Problem> {
+    pub(crate) fn parse(params: &Params, format: Format, now: i64) -> Result<Self, Problem> {
         let metrics = params.metrics()?;
         if metrics.is_empty() {
             return Err(bad("metric", "is required without server: the name of a metric"));
@@ -104,12 +105,13 @@ impl ManyQuestion {
             by,
             range: params.range(now, HOUR)?,
             resolution: Resolution::read(params)?,
+            format,
             asked: params.query_without(&["from", "to"]),
         })
     }
 
     pub(crate) fn key(&self, now: i64) -> String {
-        format!("query {} {}", self.asked, self.range.key(now))
+        format!("query {} {} {:?}", self.asked, self.range.key(now), self.format)
     }
 
     /// Those of a directory's servers that the matchers on `server.` leave; `None` when there is no such matcher.
@@ -238,9 +240,9 @@ impl App {
         };
         let reduced = history.reduce(&query).await?;
         let as_of = (self.clock)();
-        let question = question.clone();
+        let (question, format) = (question.clone(), question.format);
         let build = move || {
-            serde_json::to_vec(&ManyView {
+            format.write(&ManyView {
                 from: question.range.from,
                 to: question.range.to,
                 step: grid.step,
@@ -253,10 +255,9 @@ impl App {
                 series: lines(grid, &groups, &reduced),
             })
         };
-        let json = tokio::task::spawn_blocking(build).await;
-        let json =
-            json.map_err(|e| Failure::Outage(e.to_string()))?.map_err(|e| Failure::Outage(e.to_string()))?;
-        Ok(Answer { json: Bytes::from(json), source: Source::Postgres, link: None, as_of })
+        let built = tokio::task::spawn_blocking(build).await;
+        let body = built.map_err(|e| Failure::Outage(e.to_string()))??;
+        Ok(Answer { body, format, source: Source::Postgres, link: None, as_of })
     }
 }
 
@@ -293,6 +294,21 @@ struct Line<'a> {
     /// How many series it stands for.
     series: usize,
     values: Vec<Option<f64>>,
+}
+
+impl Table for ManyView<'_> {
+    fn rows(&self, csv: &mut Csv) {
+        csv.row(["time", "metric", "server", "labels", "value"].map(Field::Text));
+        for line in &self.series {
+            let labels = labels_text(line.labels);
+            let server = line.server.as_ref().map_or(Field::None, |server| Field::Text(server.name));
+            for (i, value) in line.values.iter().enumerate().filter(|(_, value)| value.is_some()) {
+                let time = rfc3339(self.t0 + i as i64 * self.step);
+                let names = [Field::Text(&time), Field::Text(line.metric), server, Field::Text(&labels)];
+                csv.row(names.into_iter().chain([(*value).into()]));
+            }
+        }
+    }
 }
 
 /// The values in their steps; a group without any is left out.

@@ -10,7 +10,8 @@ use crate::params::{DAY, SECOND};
 const NOW: i64 = 1_795_443_360_000;
 
 fn parse(query: &str) -> Result<ManyQuestion, Problem> {
-    Params::parse(Some(query), &ManyQuestion::KNOWN).and_then(|params| ManyQuestion::parse(&params, NOW))
+    Params::parse(Some(query), &ManyQuestion::KNOWN)
+        .and_then(|params| ManyQuestion::parse(&params, Format::Json, NOW))
 }
 
 fn directory() -> Directory {

@@ -38,7 +38,55 @@ async fn many_servers_are_answered_as_each_of_them_is() {
         }
     }
     groups_are_made(&service).await;
+    formats_hold_the_same(&service).await;
     bad_questions_are_refused(&service).await;
+}
+
+/// The same answer, written in three ways.
+async fn formats_hold_the_same(service: &Service) {
+    for question in [
+        "/api/v1/query?metric=node_load1&from=now-10m&step=10000",
+        "/api/v1/query?server=web-1&metric=node_load1&from=now-10m&step=10000",
+        "/api/v1/metrics/web-1?metric=node_load1&from=now-10m&limit=20",
+    ] {
+        let json = service.get(question).await.body;
+        let ask = async |path: &str, accept: &str| {
+            let request = Request::get(path).header(header::ACCEPT, accept);
+            let request = request.body(Body::empty()).expect("request");
+            let response = service.router.clone().oneshot(request).await.expect("an answer");
+            let (parts, body) = response.into_parts();
+            let kind = parts.headers[header::CONTENT_TYPE].to_str().expect("text").to_owned();
+            let link = parts.headers.get(header::LINK).map(|link| link.to_str().expect("text").to_owned());
+            (kind, to_bytes(body, 1 << 20).await.expect("body"), link)
+        };
+        let (kind, packed, _) = ask(question, "application/msgpack").await;
+        let packed: Value = rmp_serde::from_slice(&packed).expect("MessagePack");
+        assert_eq!((kind.as_str(), packed), ("application/msgpack", json.clone()));
+        let (kind, csv, link) = ask(&format!("{question}&format=csv"), "application/json").await;
+        assert!(kind.starts_with("text/csv"), "{kind}");
+        assert_eq!(link.is_some_and(|link| link.contains("format=csv")), question.contains("/metrics/"));
+        let csv = String::from_utf8(csv.to_vec()).expect("text");
+        let found: Vec<Option<f64>> =
+            csv.lines().skip(1).map(|line| line.split(',').nth(3)?.parse().ok()).collect();
+        let wanted: Vec<Option<f64>> = match json.as_array() {
+            Some(rows) => rows.iter().map(|row| row["value"].as_f64()).collect(),
+            None => {
+                let one = &json["series"][0];
+                let values = if one["values"].is_null() { &one["avg"] } else { &one["values"] };
+                numbers(values).into_iter().filter(Option::is_some).collect()
+            }
+        };
+        // the many's server stands before its labels, and nothing here has a comma in it
+        let found = if csv.starts_with("time,metric,server") {
+            csv.lines().skip(1).map(|line| line.split(',').nth(4)?.parse().ok()).collect()
+        } else {
+            found
+        };
+        assert!(wanted.len() >= 20, "{wanted:?}");
+        assert_eq!(found, wanted, "{csv}");
+    }
+    let xml = service.get("/api/v1/query?metric=node_load1&format=xml").await;
+    assert_eq!((xml.status, &xml.body["parameter"]), (400, &"format".into()));
 }
 
 async fn groups_are_made(service: &Service) {
