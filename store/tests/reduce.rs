@@ -79,7 +79,7 @@ async fn seeded() -> (Database, Vec<i32>) {
     }
     let server = catalog::servers(&mut conn, &[("a", T0)]).await.expect("server")[0].id;
     let layout: Vec<Series> =
-        (0..SERIES).map(|i| Series::counter("c", "").with("i", &i.to_string())).collect();
+        (0..SERIES).map(|i| Series::counter("c", "").with("i", i.to_string())).collect();
     let new: Vec<_> = layout.iter().map(|series| (server, series)).collect();
     let mut ids: Vec<i32> =
         catalog::insert_series(&mut conn, &new).await.expect("series").iter().map(|s| s.id).collect();
