@@ -214,6 +214,8 @@ async fn what_is_not_closed_yet_comes_from_shorter_windows() {
             check(&db, &query(&ids, Tier::Minute, MINUTE, *over_time, across)).await;
             check(&db, &query(&ids, Tier::FiveMinutes, 5 * MINUTE, *over_time, across)).await;
             check(&db, &query(&ids, Tier::FiveMinutes, 10 * MINUTE, *over_time, across)).await;
+            // no hour is closed yet
+            check(&db, &query(&ids, Tier::Hour, 60 * MINUTE, *over_time, across)).await;
         }
     }
     // the counter that has no gap in the middle: the tail goes on where the closed part ends
