@@ -79,7 +79,7 @@ async fn seeded() -> (Database, Vec<i32>) {
     }
     let server = catalog::servers(&mut conn, &[("a", T0)]).await.expect("server")[0].id;
     let layout: Vec<Series> =
-        (0..SERIES).map(|i| Series::counter("c", "").with("i", &i.to_string())).collect();
+        (0..SERIES).map(|i| Series::counter("c", "").with("i", i.to_string())).collect();
     let new: Vec<_> = layout.iter().map(|series| (server, series)).collect();
     let mut ids: Vec<i32> =
         catalog::insert_series(&mut conn, &new).await.expect("series").iter().map(|s| s.id).collect();
@@ -214,6 +214,8 @@ async fn what_is_not_closed_yet_comes_from_shorter_windows() {
             check(&db, &query(&ids, Tier::Minute, MINUTE, *over_time, across)).await;
             check(&db, &query(&ids, Tier::FiveMinutes, 5 * MINUTE, *over_time, across)).await;
             check(&db, &query(&ids, Tier::FiveMinutes, 10 * MINUTE, *over_time, across)).await;
+            // no hour is closed yet
+            check(&db, &query(&ids, Tier::Hour, 60 * MINUTE, *over_time, across)).await;
         }
     }
     // the counter that has no gap in the middle: the tail goes on where the closed part ends

@@ -220,7 +220,8 @@ impl History {
         let covered = if query.tier > Tier::TenSeconds {
             let end = self.guard(self.covered(&query.series, query.tier)).await?;
             // a step is made of one tier's windows
-            (end.div_euclid(query.step_ms) * query.step_ms).clamp(query.from_ms - query.lead_ms, query.to_ms)
+            let whole = end.div_euclid(query.step_ms).saturating_mul(query.step_ms);
+            whole.clamp(query.from_ms - query.lead_ms, query.to_ms)
         } else {
             query.to_ms
         };

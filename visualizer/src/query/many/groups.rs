@@ -30,6 +30,9 @@ pub(super) struct Group {
     pub(super) series: usize,
 }
 
+/// Metric, name of the server, labels, id of the server.
+type Key<'a> = (&'a str, &'a str, Labels, i32);
+
 /// `by`: names with commas between.
 pub(super) fn labels(params: &Params) -> Result<Vec<String>, Problem> {
     let Some(list) = params.get("by") else { return Ok(Vec::new()) };
@@ -65,7 +68,7 @@ pub(super) fn group(
 ) -> (Vec<Group>, Vec<i32>) {
     let servers: HashMap<i32, &Server> = directory.servers.iter().map(|server| (server.id, server)).collect();
     let by_server = !grouped || by.iter().any(|label| label == "server");
-    let mut groups: BTreeMap<(&str, &str, Labels, i32), (Group, Vec<usize>)> = BTreeMap::new();
+    let mut groups: BTreeMap<Key<'_>, (Group, Vec<usize>)> = BTreeMap::new();
     for (index, one) in series.iter().enumerate() {
         let server = servers.get(&one.server_id).copied();
         let labels = if grouped { labels_by(one, server, by) } else { one.labels.clone() };

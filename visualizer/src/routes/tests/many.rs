@@ -68,13 +68,12 @@ async fn formats_hold_the_same(service: &Service) {
         let csv = String::from_utf8(csv.to_vec()).expect("text");
         let found: Vec<Option<f64>> =
             csv.lines().skip(1).map(|line| line.split(',').nth(3)?.parse().ok()).collect();
-        let wanted: Vec<Option<f64>> = match json.as_array() {
-            Some(rows) => rows.iter().map(|row| row["value"].as_f64()).collect(),
-            None => {
-                let one = &json["series"][0];
-                let values = if one["values"].is_null() { &one["avg"] } else { &one["values"] };
-                numbers(values).into_iter().filter(Option::is_some).collect()
-            }
+        let wanted: Vec<Option<f64>> = if let Some(rows) = json.as_array() {
+            rows.iter().map(|row| row["value"].as_f64()).collect()
+        } else {
+            let one = &json["series"][0];
+            let values = if one["values"].is_null() { &one["avg"] } else { &one["values"] };
+            numbers(values).into_iter().flatten().map(Some).collect()
         };
         // the many's server stands before its labels, and nothing here has a comma in it
         let found = if csv.starts_with("time,metric,server") {
