@@ -291,22 +291,26 @@ mod tests {
         sendable(Hot::servers_last_known);
     }
 
-    /// Answers every command, the first connection's by the beginning of an answer.
-    async fn redis_that_is_cut_off_once(listener: TcpListener) {
-        let answer = async |mut client: TcpStream, answer: &[u8]| {
-            let mut buffer = [0; 4_096];
-            while let Ok(n) = client.read(&mut buffer).await
-                && n > 0
-            {
-                let commands = buffer[..n].iter().filter(|&&byte| byte == b'*').count();
-                if client.write_all(&answer.repeat(commands)).await.is_err() || answer.last() != Some(&b'\n')
-                {
-                    return;
-                }
+    /// Answers every command; a beginning of an answer is the last that a client hears.
+    async fn answer(mut client: TcpStream, answer: &'static [u8]) {
+        let mut buffer = [0; 4_096];
+        while let Ok(n) = client.read(&mut buffer).await
+            && n > 0
+        {
+            let commands = buffer[..n].split(|&byte| byte == b'*').count() - 1;
+            let sent = client.write_all(&answer.repeat(commands)).await;
+            if sent.is_err() || !answer.ends_with(b"\n") {
+                return;
             }
-        };
-        let (first, _) = listener.accept().await.expect("a client");
-        answer(first, b"+O").await;
+        }
+    }
+
+    /// The client tries twice for each call.
+    async fn redis_that_is_cut_off_at_first(listener: TcpListener, cut: &'static [u8]) {
+        for _ in 0..4 {
+            let (client, _) = listener.accept().await.expect("a client");
+            answer(client, cut).await;
+        }
         while let Ok((client, _)) = listener.accept().await {
             tokio::spawn(answer(client, b"+PONG\r\n"));
         }
@@ -314,17 +318,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_broke_while_it_was_set_up_is_made_again() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
-        let url = format!("redis://{}/", listener.local_addr().expect("address"));
-        tokio::spawn(redis_that_is_cut_off_once(listener));
-        let metrics = Metrics::default();
-        let breaker = Breaker::new(&breaker::gauges(&metrics), "test", "redis", 3, Duration::from_secs(1));
-        let calls = metrics.counters("tidewatch_test_calls_total", "Calls", &["call", "outcome"]);
-        let hot = Hot::new(&url, "tw:", Duration::from_millis(150), breaker, calls).expect("url");
-        let until = std::time::Instant::now() + Duration::from_secs(15);
-        while !hot.ping().await {
-            assert!(std::time::Instant::now() < until, "redis is never asked again");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let asked = ["+O", "+OK\r", "$5\r\nab"].map(async |cut: &'static str| {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
+            let url = format!("redis://{}/", listener.local_addr().expect("address"));
+            tokio::spawn(redis_that_is_cut_off_at_first(listener, cut.as_bytes()));
+            let metrics = Metrics::default();
+            let breaker =
+                Breaker::new(&breaker::gauges(&metrics), "test", "redis", 3, Duration::from_secs(1));
+            let calls = metrics.counters("tidewatch_test_calls_total", "Calls", &["call", "outcome"]);
+            let hot = Hot::new(&url, "tw:", Duration::from_millis(150), breaker, calls).expect("url");
+            let until = std::time::Instant::now() + Duration::from_secs(15);
+            while !hot.ping().await {
+                assert!(std::time::Instant::now() < until, "redis is never asked again after {cut:?}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        futures_util::future::join_all(asked).await;
     }
 }
