@@ -22,4 +22,6 @@ pub use history::{
     AlertQuery, AnomalyQuery, FleetPoint, History, MAX_WINDOWS, MetricsQuery, ServerRef, migrate,
 };
 pub use hot::{Freshness, Hot, Recent};
-pub use rows::{AnomalyRow, ExpectationRow, MetricRow, SeriesMeta, Server, StoredAlert, Tier, WindowRow};
+pub use rows::{
+    AnomalyRow, ExpectationRow, MetricRow, PackedTier, SeriesMeta, Server, StoredAlert, Tier, WindowRow,
+};
