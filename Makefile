@@ -1,6 +1,6 @@
 # Every way into the checkout. The work is done in scripts/ and deploy/local/; this names it.
 .DEFAULT_GOAL := help
-.PHONY: help up down status build test bench-stream bench-sink simulate-crashes fault-runs broken-builds fmt lint clean-data
+.PHONY: help up down status build test bench-stream bench-sink bench-packing simulate-crashes fault-runs broken-builds fmt lint clean-data
 # By the environment, not before the command: make then runs the script without a shell in between, whose death would hide make's.
 export DETACH PARTS QUICK THREADS PEERS PROFILE
 MAKEFLAGS += --no-print-directory
@@ -30,6 +30,9 @@ bench-stream: ## the stream processor beside Kafka Streams and Flink (PARTS="fra
 
 bench-sink: ## the sink beside psql's \copy of the same rows (QUICK=1)
 	@scripts/bench.sh sink
+
+bench-packing: ## a day of rows before and after packing: bytes a row, time of a read (QUICK=1)
+	@scripts/bench.sh packing
 
 simulate-crashes: ## the window protocol's simulation over SEEDS logs (10,000 in make test)
 	TIDEWATCH_SEEDS=$(or $(SEEDS),1000000) cargo test --release --locked -p tidewatch-stream-processor simulate

@@ -12,7 +12,7 @@ profile=${PROFILE:-dist}
 packages=(-p tidewatch -p tidewatch-bench)
 case $1 in
     stream) packages+=(-p tidewatch-stream-processor) ;;
-    sink) packages+=(-p tidewatch-sink) ;;
+    sink | packing) packages+=(-p tidewatch-sink) ;;
 esac
 
 if [[ -z ${TIDEWATCH_TEST_PROGRAMS:-} ]]; then

@@ -1,6 +1,6 @@
 //! The sink's settings; the field docs are the reference.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use clap::Args;
 use tidewatch_service_kit::{config::duration, kafka::KafkaConfig};
@@ -34,10 +34,29 @@ pub struct Config {
     /// How long 1 h windows are kept
     #[arg(long, env = "TIDEWATCH_SINK_KEEP_1H", default_value = "730d", value_parser = duration)]
     pub sink_keep_1h: Duration,
+    /// How long after its end a partition of 10 s or 1 m windows is packed, or `off`
+    #[arg(long, env = "TIDEWATCH_SINK_PACK_AFTER", default_value = "6h", value_name = "DURATION")]
+    pub sink_pack_after: PackAfter,
     /// How long expected bands are kept
     #[arg(long, env = "TIDEWATCH_SINK_KEEP_EXPECTED", default_value = "7d", value_parser = duration)]
     pub sink_keep_expected: Duration,
     /// How long anomalies are kept
     #[arg(long, env = "TIDEWATCH_SINK_KEEP_ANOMALIES", default_value = "30d", value_parser = duration)]
     pub sink_keep_anomalies: Duration,
+}
+
+/// A duration, or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackAfter(pub Option<Duration>);
+
+impl FromStr for PackAfter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            Ok(Self(None))
+        } else {
+            duration(text).map(Some).map(Self).map_err(|e| format!("{e}, nor `off`"))
+        }
+    }
 }

@@ -14,6 +14,7 @@ pub mod dead_letter;
 pub mod error;
 pub mod maintain;
 pub mod metrics;
+pub mod pack;
 pub mod record;
 pub mod write;
 
@@ -37,6 +38,13 @@ pub async fn run(config: Config, deps: Deps, shutdown: Shutdown) -> Result<(), E
         return Ok(());
     }
     let maintenance = tokio::spawn(maintain::run(store.history.clone(), config.clone(), shutdown.clone()));
+
+    let packing = tokio::spawn(pack::run(
+        store.history.clone(),
+        config.sink_pack_after,
+        metrics.clone(),
+        shutdown.clone(),
+    ));
 
     let owned = commit::SharedOwned::default();
     // one batch in work, one waiting: that is all the memory an outage of PostgreSQL takes
@@ -67,6 +75,7 @@ pub async fn run(config: Config, deps: Deps, shutdown: Shutdown) -> Result<(), E
     // the batches' sender lives on that thread: it is at its end
     let _ = tokio::task::spawn_blocking(move || thread.join()).await;
     maintenance.abort();
+    packing.abort();
     Ok(())
 }
 

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use tidewatch_service_kit::Shutdown;
 use tidewatch_store::{
-    Error, History, Tier,
-    write::partitions::{self, Partitioned},
+    Error, History, PackedTier, Tier,
+    write::{
+        pack,
+        partitions::{self, Partitioned},
+    },
 };
 
 use crate::config::Config;
@@ -37,7 +40,7 @@ pub async fn round(history: &History, config: &Config, now_ms: i64) -> Result<()
             for table in Partitioned::ALL {
                 let last = table.of(now_ms + AHEAD_MS);
                 let mut partition = table.of(now_ms);
-                while partition <= last {
+                while table.is_made_ahead() && partition <= last {
                     partitions::ensure(&mut conn, partition).await?;
                     partition = partition.next();
                 }
@@ -46,6 +49,7 @@ pub async fn round(history: &History, config: &Config, now_ms: i64) -> Result<()
                     tracing::info!(?table, dropped, "old partitions dropped");
                 }
             }
+            pack::forget_slots(&mut conn, config.sink_keep_10s, now_ms).await?;
             partitions::delete_old_anomalies(&mut conn, config.sink_keep_anomalies, now_ms).await?;
             Ok(())
         })
@@ -54,8 +58,10 @@ pub async fn round(history: &History, config: &Config, now_ms: i64) -> Result<()
 
 fn kept(config: &Config, table: Partitioned) -> Duration {
     match table {
-        Partitioned::Samples(Tier::TenSeconds) => config.sink_keep_10s,
-        Partitioned::Samples(Tier::Minute) => config.sink_keep_1m,
+        Partitioned::Samples(Tier::TenSeconds) | Partitioned::Packed(PackedTier::TenSeconds) => {
+            config.sink_keep_10s
+        }
+        Partitioned::Samples(Tier::Minute) | Partitioned::Packed(PackedTier::Minute) => config.sink_keep_1m,
         Partitioned::Samples(Tier::FiveMinutes) => config.sink_keep_5m,
         Partitioned::Samples(Tier::Hour) => config.sink_keep_1h,
         Partitioned::Expectations => config.sink_keep_expected,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
 use tidewatch_schemas::Reason;
 use tidewatch_service_kit::Metrics;
+use tidewatch_store::write::pack::Chunk;
 
 /// All of the sink's metrics; names begin with `tidewatch_sink_`.
 #[derive(Debug, Clone)]
@@ -20,6 +21,11 @@ pub struct SinkMetrics {
     lag_seconds: Gauge,
     refresh_errors: IntCounter,
     partitions: IntGauge,
+    packed: IntCounterVec,
+    packed_hours: IntCounterVec,
+    packed_partitions: IntCounterVec,
+    pack_seconds: Histogram,
+    unpacked: IntCounter,
 }
 
 impl SinkMetrics {
@@ -58,6 +64,25 @@ impl SinkMetrics {
             refresh_errors: m
                 .counter("tidewatch_sink_redis_refresh_errors_total", "Refreshes of Redis that failed"),
             partitions: m.gauge("tidewatch_sink_partitions", "Partitions this instance owns"),
+            packed: m.counters("tidewatch_sink_packed_windows_total", "Windows packed, by table", &["table"]),
+            packed_hours: m.counters(
+                "tidewatch_sink_packed_rows_total",
+                "Rows that packed windows became, by the table of the windows",
+                &["table"],
+            ),
+            packed_partitions: m.counters(
+                "tidewatch_sink_packed_partitions_total",
+                "Partitions emptied by packing, by table",
+                &["table"],
+            ),
+            pack_seconds: m.seconds(
+                "tidewatch_sink_pack_seconds",
+                "Time of a packing transaction, which is how long a late part may wait for it",
+            ),
+            unpacked: m.counter(
+                "tidewatch_sink_unpacked_windows_total",
+                "Packed windows that became rows again because something late fell into their hour",
+            ),
         }
     }
 
@@ -98,6 +123,20 @@ impl SinkMetrics {
 
     pub(crate) fn record_partitions(&self, owned: usize) {
         self.partitions.set(owned as i64);
+    }
+
+    pub(crate) fn record_packed(&self, table: &str, chunk: Chunk, took: Duration) {
+        self.packed.with_label_values(&[table]).inc_by(chunk.windows as u64);
+        self.packed_hours.with_label_values(&[table]).inc_by(chunk.hours as u64);
+        self.pack_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn record_packed_partition(&self, table: &str) {
+        self.packed_partitions.with_label_values(&[table]).inc();
+    }
+
+    pub(crate) fn record_unpacked(&self, windows: u64) {
+        self.unpacked.inc_by(windows);
     }
 
     pub(crate) fn record_refresh_error(&self) {

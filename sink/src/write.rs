@@ -15,6 +15,7 @@ use tidewatch_store::{
         catalog,
         events::{self, NewAnomaly},
         offsets::{self, Move},
+        packed,
         partitions::{self, Partition, Partitioned},
     },
 };
@@ -50,6 +51,8 @@ pub enum WriteError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     Offsets,
+    /// Of packed hours that rows fall into.
+    Unpack,
     Samples,
     Events,
     Servers,
@@ -135,6 +138,12 @@ impl Writer {
         if !offsets::advance(&mut transaction, &self.group, &moves).await? {
             return Err(WriteError::Zombie);
         }
+        self.reach(Step::Unpack)?;
+        // before any of their tables is touched
+        let held = packed::hold(&mut transaction, &touched(items)).await?;
+        for tier in Tier::ALL {
+            plan.unpacked += held.unpack(&mut transaction, tier, plan.keys(tier)).await?;
+        }
         self.reach(Step::Samples)?;
         let mut refresh = Refresh::default();
         for tier in Tier::ALL {
@@ -178,18 +187,10 @@ impl Writer {
     }
 
     async fn ensure_partitions(&mut self, conn: &mut PgConnection, items: &[Item]) -> Result<(), Error> {
-        let mut wanted: Vec<Partition> = items
-            .iter()
-            .filter_map(|item| match &item.body {
-                Body::Windows(tier, frame) => Some(Partitioned::Samples(*tier).of(frame.window_start)),
-                Body::Expected(expected) => Some(Partitioned::Expectations.of(expected.window_start)),
-                _ => None,
-            })
-            .filter(|partition| !self.partitions.contains(partition))
-            .collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        for partition in wanted {
+        for partition in touched(items) {
+            if self.partitions.contains(&partition) {
+                continue;
+            }
             partitions::ensure(conn, partition).await?;
             self.partitions.insert(partition);
         }
@@ -264,7 +265,21 @@ impl Writer {
             self.metrics.record_rows(table, rows);
         }
         self.metrics.record_known_rows(plan.known);
+        self.metrics.record_unpacked(plan.unpacked);
     }
+}
+
+/// The partitions that the items' rows are in, each once.
+fn touched(items: &[Item]) -> Vec<Partition> {
+    let partition = |item: &Item| match &item.body {
+        Body::Windows(tier, frame) => Some(Partitioned::Samples(*tier).of(frame.window_start)),
+        Body::Expected(expected) => Some(Partitioned::Expectations.of(expected.window_start)),
+        _ => None,
+    };
+    let mut touched: Vec<Partition> = items.iter().filter_map(partition).collect();
+    touched.sort_unstable();
+    touched.dedup();
+    touched
 }
 
 /// Each partition's step over the items; `None` for a partition that is not ours.

@@ -87,3 +87,9 @@ pub(crate) fn at(ms: i64) -> DateTime<Utc> {
     let ms = ms.clamp(-62_135_596_800_000, 253_402_300_799_000);
     DateTime::from_timestamp_millis(ms).unwrap_or_default()
 }
+
+/// The full hour before a time, or it: packed windows from that time on are in this hour or a later one.
+pub(crate) fn hour_of(ms: i64) -> DateTime<Utc> {
+    let hour = crate::Tier::Hour.window_ms();
+    at(ms.saturating_sub(ms.rem_euclid(hour)))
+}

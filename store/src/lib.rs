@@ -23,4 +23,6 @@ pub use history::{
     Reduced, ServerRef, migrate,
 };
 pub use hot::{Freshness, Hot, Recent};
-pub use rows::{AnomalyRow, ExpectationRow, MetricRow, SeriesMeta, Server, StoredAlert, Tier, WindowRow};
+pub use rows::{
+    AnomalyRow, ExpectationRow, MetricRow, PackedTier, SeriesMeta, Server, StoredAlert, Tier, WindowRow,
+};

@@ -77,6 +77,49 @@ impl Tier {
             Self::Hour => "samples_1h",
         }
     }
+
+    /// All of the tier's windows, packed or not; with `hour`, by which packed ones are found.
+    pub fn view(self) -> &'static str {
+        match self {
+            Self::TenSeconds => "windows_10s",
+            Self::Minute => "windows_1m",
+            Self::FiveMinutes => "windows_5m",
+            Self::Hour => "windows_1h",
+        }
+    }
+}
+
+/// The tiers whose closed partitions are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PackedTier {
+    TenSeconds,
+    Minute,
+}
+
+impl PackedTier {
+    pub const ALL: [Self; 2] = [Self::TenSeconds, Self::Minute];
+
+    pub fn of(tier: Tier) -> Option<Self> {
+        match tier {
+            Tier::TenSeconds => Some(Self::TenSeconds),
+            Tier::Minute => Some(Self::Minute),
+            Tier::FiveMinutes | Tier::Hour => None,
+        }
+    }
+
+    pub fn tier(self) -> Tier {
+        match self {
+            Self::TenSeconds => Tier::TenSeconds,
+            Self::Minute => Tier::Minute,
+        }
+    }
+
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::TenSeconds => "packed_10s",
+            Self::Minute => "packed_1m",
+        }
+    }
 }
 
 /// One series in one window: a row of the tier's table.

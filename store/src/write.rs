@@ -4,5 +4,7 @@
 pub mod catalog;
 pub mod events;
 pub mod offsets;
+pub mod pack;
+pub mod packed;
 pub mod partitions;
 pub mod samples;

@@ -37,6 +37,8 @@ pub(super) struct Plan {
     pub(super) written: [usize; TIERS],
     /// Rows that were there already.
     pub(super) known: usize,
+    /// Packed windows that became rows again.
+    pub(super) unpacked: u64,
 }
 
 impl Plan {
@@ -97,6 +99,12 @@ impl Plan {
         } else {
             self.described.remove(&known.server.id);
         }
+    }
+
+    /// Series and time of one tier's rows.
+    pub(super) fn keys(&self, tier: Tier) -> impl Iterator<Item = (i32, i64)> {
+        let parts = self.parts[tier as usize].iter().map(|(row, _)| row);
+        self.fresh[tier as usize].iter().chain(parts).map(|row| (row.series_id, row.ts_ms))
     }
 
     /// Writes one tier's rows inside the open transaction.

@@ -1,6 +1,9 @@
 //! A committer on a database of its own, the records it is given, and a place for its dead letters.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use rdkafka::error::KafkaError;
 use tidewatch_schemas::{AggregateFrame, AggregateKind, Origin, Reason, Series};
@@ -13,10 +16,10 @@ use tidewatch_sink::{
     write::Writer,
 };
 use tidewatch_store::{
-    Store, Tier, WindowRow,
+    PackedTier, Store, Tier, WindowRow,
     hot::writer::HotWriter,
     testing::{Database, Stack},
-    write::offsets,
+    write::{offsets, pack as packing},
 };
 use tokio::sync::mpsc;
 
@@ -149,4 +152,26 @@ pub(crate) async fn all_rows(store: &Store, tier: Tier) -> Vec<WindowRow> {
 pub(crate) async fn next_offset(store: &Store, topic: &str) -> Option<i64> {
     let mut conn = store.history.pool().acquire().await.expect("connection");
     offsets::read(&mut conn, GROUP).await.expect("offsets").get(&(topic.to_owned(), 0)).copied()
+}
+
+/// Packs so many chunks of whatever can be packed, however young, each of about so many windows.
+pub(crate) async fn pack(store: &Store, mut chunks: usize, windows: usize) {
+    let mut conn = store.history.pool().acquire().await.expect("connection");
+    for tier in PackedTier::ALL {
+        let due = packing::due(&mut conn, tier, Duration::ZERO, T0 + 400 * 86_400_000).await.expect("due");
+        for mut pass in due {
+            pass.prepare(&mut conn).await.expect("prepare");
+            loop {
+                if chunks == 0 {
+                    return;
+                }
+                chunks -= 1;
+                if pass.chunk(&mut conn, windows).await.expect("chunk").is_none() {
+                    break;
+                }
+            }
+            // not at once when somebody reads
+            pass.finish(&mut conn).await.expect("finish");
+        }
+    }
 }

@@ -8,9 +8,10 @@ use tidewatch_schemas::{AggregateFrame, AggregateKind, Origin, Series, SeriesKin
 use tidewatch_sink::{record::Item, write::Step};
 use tidewatch_store::{Freshness, Store, Tier, WindowRow, merge::merge};
 
-use crate::fixture::{Instance, T0, all_rows, database, frame, layout, next_offset, windows};
+use crate::fixture::{Instance, T0, all_rows, database, frame, layout, next_offset, pack, windows};
 
-const STEPS: [Step; 5] = [Step::Offsets, Step::Samples, Step::Events, Step::Servers, Step::Commit];
+const STEPS: [Step; 6] =
+    [Step::Offsets, Step::Unpack, Step::Samples, Step::Events, Step::Servers, Step::Commit];
 
 /// One record: which server, how far the server's clock moves (0 = a late part), whether it is of the minute tier, a copy
 /// of the one before, and its value.
@@ -35,9 +36,13 @@ fn draws() -> impl Strategy<Value = Vec<Draw>> {
     prop::collection::vec(draw, 4..60)
 }
 
-/// Where reading breaks off, and how: after so many records, before that step of the commit (or none).
-fn breaks() -> impl Strategy<Value = Vec<(usize, Option<usize>)>> {
-    prop::collection::vec((1..9_usize, prop::option::of(0..STEPS.len())), 1..60)
+/// Where reading breaks off, and how: after so many records, before that step of the commit (or none); and how many chunks
+/// are packed before that, by a packer that breaks off then.
+type Break = (usize, Option<usize>, Option<usize>);
+
+fn breaks() -> impl Strategy<Value = Vec<Break>> {
+    let packing = prop::option::weighted(0.6, 0..4_usize);
+    prop::collection::vec((1..9_usize, prop::option::of(0..STEPS.len()), packing), 1..60)
 }
 
 fn log(draws: &[Draw]) -> Vec<AggregateFrame> {
@@ -147,7 +152,7 @@ async fn compare_redis(store: &Store, end: i64) -> usize {
     hits
 }
 
-async fn read(store: &Store, log: &[AggregateFrame], breaks: &[(usize, Option<usize>)]) -> usize {
+async fn read(store: &Store, log: &[AggregateFrame], breaks: &[Break]) -> usize {
     let items: Vec<Item> =
         log.iter().enumerate().map(|(n, frame)| windows(n as i64, frame.clone())).collect();
     let end = T0 + 10_000 * (log.len() as i64 * 3 + 1);
@@ -157,8 +162,11 @@ async fn read(store: &Store, log: &[AggregateFrame], breaks: &[(usize, Option<us
     // each topic has offsets of its own; here they share one numbering, which may have gaps like Kafka's
     let mut from = 0;
     while from < items.len() {
-        let (size, step) = breaks[turn % breaks.len()];
+        let (size, step, packing) = breaks[turn % breaks.len()];
         turn += 1;
+        if let Some(chunks) = packing {
+            pack(store, chunks, 30).await;
+        }
         let batch = &items[from..items.len().min(from + size)];
         if let Some(step) = step.filter(|_| turn < 200) {
             let mut conn = store.history.pool().acquire().await.expect("connection");
@@ -195,8 +203,11 @@ fn whatever_breaks_off_the_rows_are_those_of_the_log_read_once() {
         runtime.block_on(async {
             let db = database().await;
             hits.set(hits.get() + read(&db.store, &log, &breaks).await);
-            for tier in Tier::ALL {
-                assert_eq!(stored(&db.store, tier).await, reference(&log, tier), "{}", tier.as_str());
+            for _ in 0..2 {
+                for tier in Tier::ALL {
+                    assert_eq!(stored(&db.store, tier).await, reference(&log, tier), "{}", tier.as_str());
+                }
+                pack(&db.store, usize::MAX, 30).await;
             }
             let last =
                 |tier: Tier| log.iter().rposition(|f| f.window_ms == tier.window_ms()).map(|n| n as i64 + 1);

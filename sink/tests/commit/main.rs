@@ -5,4 +5,5 @@
 mod faults;
 mod fixture;
 mod log;
+mod packing;
 mod records;

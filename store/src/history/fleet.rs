@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Row, types::Json};
 use tidewatch_schemas::Labels;
 
-use super::{History, at};
+use super::{History, at, hour_of};
 use crate::{Error, MAX_WINDOWS, Tier};
 
 /// One summary gauge (`tidewatch_host_*`) of one server in one step.
@@ -32,16 +32,18 @@ impl History {
             let query = format!(
                 "SELECT e.server_id, e.metric_name, e.labels, date_bin('{step} milliseconds', s.ts, 'epoch') AS bin,
                         sum(s.count)::bigint, sum(s.sum), max(s.max), (array_agg(s.last ORDER BY s.ts DESC))[1]
-                 FROM series e JOIN {} s ON s.series_id = e.id
+                 FROM series e CROSS JOIN LATERAL (
+                     SELECT ts, count, sum, max, last FROM {}
+                     WHERE series_id = e.id AND ts >= $1 AND ts < $2 AND hour >= $4 AND hour < $2 OFFSET 0) s
                  WHERE e.metric_name LIKE 'tidewatch\\_host\\_%' AND e.metric_name <> 'tidewatch_host_info'
-                   AND s.ts >= $1 AND s.ts < $2
                  GROUP BY e.id, bin ORDER BY e.server_id, e.metric_name, e.id, bin LIMIT $3",
-                tier.table()
+                tier.view()
             );
             let rows = sqlx::query(AssertSqlSafe(query))
                 .bind(at(from_ms))
                 .bind(at(to_ms))
                 .bind(MAX_WINDOWS as i64 + 1)
+                .bind(hour_of(from_ms))
                 .fetch_all(self.pool())
                 .await?;
             if rows.len() > MAX_WINDOWS {
@@ -75,8 +77,12 @@ impl History {
                 "SELECT v.id, t.bin FROM servers v,
                     generate_series($1::timestamptz, $2::timestamptz - '1 ms'::interval, '{step} ms') AS t(bin)
                  WHERE v.last_seen > t.bin AND v.first_seen < t.bin + '{step} ms'::interval AND EXISTS (
-                    SELECT 1 FROM series e JOIN samples_1m s ON s.series_id = e.id
-                    WHERE e.server_id = v.id AND s.ts >= t.bin AND s.ts < t.bin + '{step} ms'::interval OFFSET 0)
+                    SELECT 1 FROM series e CROSS JOIN LATERAL (
+                        SELECT 1 FROM windows_1m
+                        WHERE series_id = e.id AND ts >= t.bin AND ts < t.bin + '{step} ms'::interval
+                          AND hour >= date_trunc('hour', t.bin) AND hour < t.bin + '{step} ms'::interval
+                        LIMIT 1) s
+                    WHERE e.server_id = v.id OFFSET 0)
                  ORDER BY v.id, t.bin LIMIT $3"
             );
             let rows = sqlx::query_as::<_, (i32, DateTime<Utc>)>(AssertSqlSafe(query))

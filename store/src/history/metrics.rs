@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use sqlx::{AssertSqlSafe, Row};
 use tidewatch_schemas::SeriesKind;
 
-use super::{History, at};
+use super::{History, at, hour_of};
 use crate::{
     Error, MetricRow, SeriesMeta, Tier,
     rows::{metric_id, series_of_metric_id},
@@ -107,19 +107,19 @@ impl History {
         floor: Option<i32>,
         limit: usize,
     ) -> Result<Vec<(i32, i64, f64, f64)>, Error> {
-        let table = tier.table();
+        let view = tier.view();
         let sql = if step == tier.window_ms() {
             format!(
-                "SELECT series_id, ts, sum / count, last FROM {table}
-                 WHERE series_id = ANY($1) AND ts >= $2 AND ts < $3 AND (ts > $2 OR series_id > $4)
+                "SELECT series_id, ts, sum / count, last FROM {view}
+                 WHERE series_id = ANY($1) AND ts >= $2 AND ts < $3 AND hour >= $6 AND hour < $3 AND (ts > $2 OR series_id > $4)
                  ORDER BY ts, series_id LIMIT $5"
             )
         } else {
             let bin = format!("date_bin('{step} milliseconds', ts, 'epoch')");
             format!(
                 "SELECT series_id, {bin} AS bin, sum(sum) / sum(count)::double precision, (array_agg(last ORDER BY ts DESC))[1]
-                 FROM {table}
-                 WHERE series_id = ANY($1) AND ts >= $2 AND ts < $3 AND ({bin} > $2 OR series_id > $4)
+                 FROM {view}
+                 WHERE series_id = ANY($1) AND ts >= $2 AND ts < $3 AND hour >= $6 AND hour < $3 AND ({bin} > $2 OR series_id > $4)
                  GROUP BY series_id, bin ORDER BY bin, series_id LIMIT $5"
             )
         };
@@ -129,6 +129,7 @@ impl History {
             .bind(at(to))
             .bind(floor.unwrap_or(i32::MIN))
             .bind(limit as i64)
+            .bind(hour_of(from))
             .fetch_all(self.pool())
             .await?;
         rows.iter()

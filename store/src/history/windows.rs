@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
 use tidewatch_schemas::Origin;
 
-use super::{History, at};
+use super::{History, at, hour_of};
 use crate::{Error, ExpectationRow, Tier, WindowRow};
 
 /// Most windows that one answer holds; a larger one is [`Error::TooMuch`].
@@ -29,14 +29,16 @@ impl History {
         self.guard(async {
             let query = format!(
                 "SELECT {COLUMNS} FROM {} WHERE series_id = ANY($1) AND ts >= $2 AND ts < $3
+                   AND hour >= $5 AND hour < $3
                  ORDER BY series_id, ts LIMIT $4",
-                tier.table()
+                tier.view()
             );
             let rows = sqlx::query(AssertSqlSafe(query))
                 .bind(series)
                 .bind(at(from_ms))
                 .bind(at(to_ms))
                 .bind(MAX_WINDOWS as i64 + 1)
+                .bind(hour_of(from_ms))
                 .fetch_all(self.pool())
                 .await?;
             if rows.len() > MAX_WINDOWS {
@@ -53,7 +55,7 @@ impl History {
         let query = format!(
             "SELECT max(r.ts) FROM UNNEST($1::integer[]) AS k(id)
              CROSS JOIN LATERAL (SELECT ts FROM {} WHERE series_id = k.id ORDER BY ts DESC LIMIT 1) r",
-            tier.table()
+            tier.view()
         );
         let newest: Option<DateTime<Utc>> =
             sqlx::query_scalar(AssertSqlSafe(query)).bind(series).fetch_one(self.pool()).await?;

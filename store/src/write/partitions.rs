@@ -7,12 +7,14 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, Utc};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::{Error, Tier, history::at};
+use crate::{Error, PackedTier, Tier, history::at};
 
 /// Tables that are partitioned by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Partitioned {
     Samples(Tier),
+    /// The same windows, packed: partitions as long as the tier's own, made by the packer.
+    Packed(PackedTier),
     Expectations,
 }
 
@@ -26,23 +28,32 @@ enum Length {
 }
 
 impl Partitioned {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Samples(Tier::TenSeconds),
         Self::Samples(Tier::Minute),
         Self::Samples(Tier::FiveMinutes),
         Self::Samples(Tier::Hour),
+        Self::Packed(PackedTier::TenSeconds),
+        Self::Packed(PackedTier::Minute),
         Self::Expectations,
     ];
 
     pub fn table(self) -> &'static str {
         match self {
             Self::Samples(tier) => tier.table(),
+            Self::Packed(packed) => packed.table(),
             Self::Expectations => "expectations",
         }
     }
 
+    /// Whether its partitions are made ahead of their time.
+    pub fn is_made_ahead(self) -> bool {
+        !matches!(self, Self::Packed(_))
+    }
+
     fn length(self) -> Length {
         match self {
+            Self::Packed(packed) => Self::Samples(packed.tier()).length(),
             Self::Samples(Tier::TenSeconds) | Self::Expectations => Length::Day,
             Self::Samples(Tier::Minute) => Length::Week,
             Self::Samples(Tier::FiveMinutes | Tier::Hour) => Length::Month,
@@ -69,6 +80,10 @@ pub struct Partition {
 }
 
 impl Partition {
+    pub(super) fn first_ms(self) -> i64 {
+        self.first.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis()
+    }
+
     /// The day behind its last one.
     fn behind(self) -> NaiveDate {
         match self.table.length() {
@@ -76,6 +91,18 @@ impl Partition {
             Length::Week => self.first + Days::new(7),
             Length::Month => self.first + Months::new(1),
         }
+    }
+
+    /// Its table in PostgreSQL.
+    pub fn name(self) -> String {
+        format!("{}_{}", self.table.table(), self.first.format("%Y%m%d"))
+    }
+
+    /// Where its windows are when they are packed; `None` for those that never are.
+    #[must_use]
+    pub fn packed(self) -> Option<Self> {
+        let Partitioned::Samples(tier) = self.table else { return None };
+        PackedTier::of(tier).map(|packed| Self { table: Partitioned::Packed(packed), ..self })
     }
 
     #[must_use]
@@ -146,7 +173,7 @@ async fn drop_behind(conn: &mut PgConnection, table: &str, oldest: DateTime<Utc>
 }
 
 /// Names in it are ours: they hold no quote.
-async fn run(conn: &mut PgConnection, statement: String) -> Result<(), Error> {
+pub(super) async fn run(conn: &mut PgConnection, statement: String) -> Result<(), Error> {
     sqlx::query(AssertSqlSafe(statement)).execute(conn).await?;
     Ok(())
 }

@@ -102,7 +102,7 @@ fn column<T>(rows: &[WindowRow], value: impl Fn(&WindowRow) -> T) -> Vec<T> {
 const POSTGRES_EPOCH_MS: i64 = 946_684_800_000;
 
 /// Bytes sent at once.
-const PIECE: usize = 128 << 10;
+pub(super) const PIECE: usize = 128 << 10;
 
 const COLUMN_COUNT: i16 = 15;
 
@@ -111,7 +111,7 @@ const ROW_BYTES: usize = 2 + 15 * 4 + 5 * 4 + 10 * 8;
 
 /// PostgreSQL's binary COPY format (documentation of COPY, "Binary Format"): each field is its length and its bytes, big
 /// end first.
-fn begin(out: &mut Vec<u8>) {
+pub(super) fn begin(out: &mut Vec<u8>) {
     out.extend_from_slice(b"PGCOPY\n\xFF\r\n\0");
     // no flags, no extension of the header
     out.extend_from_slice(&[0; 8]);
@@ -120,8 +120,7 @@ fn begin(out: &mut Vec<u8>) {
 fn put_row(out: &mut Vec<u8>, row: &WindowRow) {
     out.extend_from_slice(&COLUMN_COUNT.to_be_bytes());
     put(out, row.series_id.to_be_bytes());
-    let micros = row.ts_ms.saturating_sub(POSTGRES_EPOCH_MS).saturating_mul(1_000);
-    put(out, micros.to_be_bytes());
+    put(out, micros(row.ts_ms).to_be_bytes());
     put(out, row.count.to_be_bytes());
     for value in [row.sum, row.min, row.max, row.first, row.last] {
         put(out, value.to_bits().to_be_bytes());
@@ -135,11 +134,16 @@ fn put_row(out: &mut Vec<u8>, row: &WindowRow) {
     put(out, row.origin.offset.to_be_bytes());
 }
 
-fn end(out: &mut Vec<u8>) {
+/// A time as PostgreSQL's binary formats have it.
+pub(super) fn micros(ms: i64) -> i64 {
+    ms.saturating_sub(POSTGRES_EPOCH_MS).saturating_mul(1_000)
+}
+
+pub(super) fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(&(-1_i16).to_be_bytes());
 }
 
-fn put<const N: usize>(out: &mut Vec<u8>, field: [u8; N]) {
+pub(super) fn put<const N: usize>(out: &mut Vec<u8>, field: [u8; N]) {
     out.extend_from_slice(&(N as i32).to_be_bytes());
     out.extend_from_slice(&field);
 }
