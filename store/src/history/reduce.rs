@@ -156,8 +156,9 @@ impl ReduceQuery {
         const COLUMNS: &str = "ts, count, sum, min, max, first, last, first_at, last_at, increase";
         let walk = |tier: Tier, from: &str, to: &str| {
             format!(
-                "SELECT {COLUMNS} FROM {} w WHERE w.series_id = k.id AND w.ts >= {from} AND w.ts < {to}",
-                tier.table()
+                "SELECT {COLUMNS} FROM {} w WHERE w.series_id = k.id AND w.ts >= {from} AND w.ts < {to}
+                    AND w.hour >= date_trunc('hour', {from}::timestamptz) AND w.hour < {to}",
+                tier.view()
             )
         };
         let (body, tail) = (walk(self.tier, "$3", "$4"), walk(self.tail(), "$4", "$5"));
@@ -302,7 +303,9 @@ impl History {
         self.guard(async {
             let tables = Tier::ALL.map(Tier::table);
             let rows: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
-                "SELECT parent, min(first) FROM tidewatch_partitions WHERE parent = ANY($1) AND NOT leaving GROUP BY parent",
+                "SELECT t.name, min(p.first) FROM UNNEST($1::text[]) AS t(name)
+                 JOIN tidewatch_partitions p ON p.parent IN (t.name, replace(t.name, 'samples', 'packed'))
+                 WHERE NOT p.leaving GROUP BY t.name",
             )
             .bind(&tables[..])
             .fetch_all(self.pool())
