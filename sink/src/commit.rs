@@ -139,14 +139,18 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
     }
 
     async fn commit(&mut self, batch: Batch) -> Result<(), GivenUp> {
-        if batch.generation != self.generation {
-            // what other instances wrote meanwhile is not in our caches, nor in what Redis has from us
-            self.generation = batch.generation;
+        self.adopt(batch.generation);
+        let mut items = batch.items;
+        self.settle(batch.generation, &mut items).await
+    }
+
+    /// Under another assignment what other instances wrote meanwhile is not in our caches, nor in what Redis has from us.
+    fn adopt(&mut self, generation: u64) {
+        if generation != self.generation {
+            self.generation = generation;
             self.writer.forget();
             self.hot.restart();
         }
-        let mut items = batch.items;
-        self.settle(batch.generation, &mut items).await
     }
 
     /// Writes the items, in as many transactions as it takes.
@@ -333,8 +337,11 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
         tracing::trace!(took = ?began.elapsed(), "refreshed redis");
     }
 
-    /// Keeps Redis' answers exact while nothing is committed.
+    /// Keeps Redis' answers exact while nothing is committed. For partitions that are somebody else's now, or that are
+    /// changing hands, it vouches no longer.
     async fn beat(&mut self) {
+        let Ok(generation) = self.owned.try_lock().map(|owned| owned.generation) else { return };
+        self.adopt(generation);
         let result = self.hot.heartbeat().await;
         self.redis_is(result.err().map(|error| error.to_string()).as_deref());
     }

@@ -310,7 +310,9 @@ impl History {
             .bind(&tables[..])
             .fetch_all(self.pool())
             .await?;
-            let of = |table: &str| rows.iter().find(|(t, _)| t == table).map(|(_, first)| first.timestamp_millis());
+            let of = |table: &str| {
+                rows.iter().find(|(t, _)| t == table).map(|(_, first)| first.timestamp_millis())
+            };
             Ok(tables.map(of))
         })
         .await

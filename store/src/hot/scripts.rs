@@ -39,13 +39,19 @@ return {tonumber(head[2]), {{tonumber(head[2]), blob}}}
     )
 });
 
-/// KEYS: recent, series. ARGV: epoch, window, blob, windows kept, milliseconds to live. For a window newer than all that
-/// PostgreSQL has of the server. Answers whether the series are there.
+/// KEYS: recent, series. ARGV: epoch, window, blob, windows kept, milliseconds to live, the window this writer appended
+/// last (-1 = none). For a window newer than all that PostgreSQL had of the server when it was committed. What is there is
+/// gone on with only if it is what this writer left; a newer window of another writer is left to that one, who may lack
+/// this. Answers whether the series are there.
 pub(super) const APPEND: &str = r"
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'from', 'low', 'newest')
 local number = tonumber(ARGV[2])
 local from, low = tonumber(head[2] or number), tonumber(head[3] or number)
-if head[1] ~= ARGV[1] or not head[2] or not head[3] or tonumber(head[4] or number) >= number then
+if head[1] and head[1] ~= ARGV[1] and tonumber(head[4] or -1) > number then
+    redis.call('DEL', KEYS[1])
+    return redis.call('PEXPIRE', KEYS[2], ARGV[5])
+end
+if head[1] ~= ARGV[1] or not head[2] or not head[3] or head[4] ~= ARGV[6] then
     redis.call('DEL', KEYS[1])
     from, low = number, number
 end

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use redis::{Pipeline, Value};
 
 use super::{Hot, HotError, KEPT, Vouched, WINDOW, blob, scripts};
@@ -54,17 +54,20 @@ pub struct HotWriter {
     epoch: String,
     /// Epochs whose leases have to go before anything else is said.
     ended: Vec<String>,
+    /// Server -> the window that was appended last under this epoch.
+    appended: HashMap<i32, i64>,
 }
 
 impl HotWriter {
     pub fn new(hot: Hot) -> Self {
-        Self { hot, epoch: new_epoch(), ended: Vec::new() }
+        Self { hot, epoch: new_epoch(), ended: Vec::new(), appended: HashMap::new() }
     }
 
     /// Ends the epoch: from now on nothing that was written before is exact.
     pub fn restart(&mut self) {
         let ended = std::mem::replace(&mut self.epoch, new_epoch());
         self.ended.push(ended);
+        self.appended.clear();
         // leases older than these have run out long ago
         if self.ended.len() > 16 {
             self.ended.remove(0);
@@ -126,13 +129,14 @@ impl HotWriter {
     }
 
     /// Returns the servers whose answers the pipeline will hold, in order.
-    fn windows(&self, pipe: &mut Pipeline, changed: &Refresh) -> Vec<i32> {
+    fn windows(&mut self, pipe: &mut Pipeline, changed: &Refresh) -> Vec<i32> {
         let kept = KEPT.as_millis() as i64 / WINDOW;
         let mut asked = Vec::new();
         for window in &changed.windows {
             let number = window.ts_ms / WINDOW;
             if window.is_newest {
                 asked.push(window.server_id);
+                let before = self.appended.insert(window.server_id, number).unwrap_or(-1);
                 pipe.cmd("EVAL")
                     .arg(scripts::APPEND)
                     .arg(2)
@@ -142,7 +146,8 @@ impl HotWriter {
                     .arg(number)
                     .arg(blob::encode(&window.rows))
                     .arg(kept)
-                    .arg(lifetime());
+                    .arg(lifetime())
+                    .arg(before);
             } else {
                 pipe.cmd("EVAL")
                     .arg(scripts::FORGET)
