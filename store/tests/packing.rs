@@ -172,10 +172,9 @@ fn whatever_is_packed_comes_back_bit_for_bit_and_so_do_rows_made_of_it_again() {
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
     // connections are given back inside it
     let _inside = runtime.enter();
-    let (db, mut conn) = runtime.block_on(database());
+    let (db, _) = runtime.block_on(database());
     let mut runner = TestRunner::new(ProptestConfig { cases: 150, ..ProptestConfig::default() });
     let next = std::cell::Cell::new(0);
-    let conn = std::cell::RefCell::new(&mut conn);
     let places = prop_oneof![
         (0..300_usize, 1..40_usize).prop_map(|(from, n)| (from..from + n).collect::<Vec<_>>()),
         prop::collection::btree_set(0..1_000_usize, 1..40).prop_map(|set| set.into_iter().collect()),
@@ -194,7 +193,7 @@ fn whatever_is_packed_comes_back_bit_for_bit_and_so_do_rows_made_of_it_again() {
             let ids: Vec<i32> = (first..=next.get()).collect();
             let wanted: Vec<_> = rows.iter().map(bits).collect();
             runtime.block_on(async {
-                let mut conn = conn.borrow_mut();
+                let mut conn = db.store.history.pool().acquire().await.expect("connection");
                 let read = async || {
                     let read = db.store.history.windows(&ids, tier.tier(), 0, i64::MAX).await.expect("read");
                     read.iter().map(bits).collect::<Vec<_>>()
@@ -205,7 +204,7 @@ fn whatever_is_packed_comes_back_bit_for_bit_and_so_do_rows_made_of_it_again() {
                 // the hour of one window becomes rows, the others stay
                 let key = &rows[rows.len() / 2];
                 let touched = [Partitioned::Samples(tier.tier()).of(key.ts_ms)];
-                let mut transaction = sqlx::Acquire::begin(&mut ***conn).await.expect("begin");
+                let mut transaction = sqlx::Acquire::begin(&mut *conn).await.expect("begin");
                 let held = packed::hold(&mut transaction, &touched).await.expect("hold");
                 assert!(held.is_packed(tier.tier(), key.ts_ms));
                 let keys = [(key.series_id, key.ts_ms), (key.series_id, key.ts_ms), (i32::MAX, key.ts_ms)];

@@ -173,7 +173,9 @@ pub(super) fn put_hour(out: &mut Vec<u8>, rows: &[WindowRow], hour_ms: i64, wind
         None => nulls(out, 3),
     }
     put_longs(out, &take(rows, |row| row.count));
-    columns.iter().for_each(|column| column.put(out));
+    for column in &columns {
+        column.put(out);
+    }
     put_times(out, &take(rows, |row| row.first_at));
     if rows.iter().all(|row| row.last_at == row.first_at) {
         nulls(out, 2);
