@@ -155,11 +155,12 @@ async fn an_old_range_is_read_from_longer_windows_and_the_answer_says_so() {
     let stack = Stack::start("postgres redis");
     let service = Service::start(&stack).await;
     let pool = service.store.history.pool();
-    let gone: Vec<String> =
-        sqlx::query_scalar("SELECT child FROM tidewatch_partitions WHERE parent = 'samples_10s'")
-            .fetch_all(pool)
-            .await
-            .expect("partitions");
+    let gone: Vec<String> = sqlx::query_scalar(
+        "SELECT child FROM tidewatch_partitions WHERE parent IN ('samples_10s', 'packed_10s')",
+    )
+    .fetch_all(pool)
+    .await
+    .expect("partitions");
     for child in gone {
         sqlx::query(sqlx::AssertSqlSafe(format!("DROP TABLE {child}"))).execute(pool).await.expect("drop");
     }
