@@ -40,7 +40,8 @@ def broken(request, monkeypatch):
 def test_a_broken_rule_is_found(cluster, broken):
     wrong, played = [], 0
     for first in range(FIRST_SEED, FIRST_SEED + RUNS, PARALLEL):
-        outcomes = moving.campaign(cluster, range(first, first + PARALLEL), PARALLEL)
+        # the figure at the end tells enough: an outcome holds every record
+        outcomes = moving.campaign(cluster, range(first, first + PARALLEL), PARALLEL, told=lambda _: None)
         played += len(outcomes)
         wrong += [outcome for outcome in outcomes if outcome.wrong]
         if wrong:
