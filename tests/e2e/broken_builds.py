@@ -39,7 +39,9 @@ def broken(request, monkeypatch):
 @pytest.mark.parametrize("broken", BROKEN, indirect=True)
 def test_a_broken_rule_is_found(cluster, broken):
     wrong, played = [], 0
-    for first in range(FIRST_SEED, FIRST_SEED + RUNS, PARALLEL):
+    # seeds of its own: a run that was not exact leaves its topics, and another rule must not be judged by them
+    begin = FIRST_SEED + 1_000 * list(BROKEN).index(broken)
+    for first in range(begin, begin + RUNS, PARALLEL):
         # the figure at the end tells enough: an outcome holds every record
         outcomes = moving.campaign(cluster, range(first, first + PARALLEL), PARALLEL, told=lambda _: None)
         played += len(outcomes)
