@@ -130,7 +130,8 @@ impl Writer {
         if !bad.is_empty() {
             return Err(WriteError::Bad(bad));
         }
-        self.ensure_partitions(conn, items).await?;
+        let touched = touched(items);
+        self.ensure_partitions(conn, &touched).await?;
         let mut plan = Plan::new(items, &self.ids, self.careful);
 
         let mut transaction = conn.begin().await.map_err(Error::from)?;
@@ -140,7 +141,7 @@ impl Writer {
         }
         self.reach(Step::Unpack)?;
         // before any of their tables is touched
-        let held = packed::hold(&mut transaction, &touched(items)).await?;
+        let held = packed::hold(&mut transaction, &touched).await?;
         for tier in Tier::ALL {
             plan.unpacked += held.unpack(&mut transaction, tier, plan.keys(tier)).await?;
         }
@@ -186,13 +187,16 @@ impl Writer {
         self.ids.series_again(server_id);
     }
 
-    async fn ensure_partitions(&mut self, conn: &mut PgConnection, items: &[Item]) -> Result<(), Error> {
-        for partition in touched(items) {
-            if self.partitions.contains(&partition) {
-                continue;
+    async fn ensure_partitions(
+        &mut self,
+        conn: &mut PgConnection,
+        touched: &[Partition],
+    ) -> Result<(), Error> {
+        for partition in touched {
+            if !self.partitions.contains(partition) {
+                partitions::ensure(conn, *partition).await?;
+                self.partitions.insert(*partition);
             }
-            partitions::ensure(conn, partition).await?;
-            self.partitions.insert(partition);
         }
         Ok(())
     }

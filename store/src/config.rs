@@ -79,6 +79,8 @@ impl Store {
             .options([
                 ("statement_timeout", statement.as_str()),
                 ("lock_timeout", "5000"),
+                // a process that is stopped keeps its connection: nobody but PostgreSQL can end its transaction
+                ("idle_in_transaction_session_timeout", "10000"),
                 ("timezone", "UTC"),
             ])
             .disable_statement_logging();

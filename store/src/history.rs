@@ -23,7 +23,7 @@ pub(crate) mod windows;
 pub use events::{AlertQuery, AnomalyQuery};
 pub use fleet::FleetPoint;
 pub use metrics::MetricsQuery;
-pub use reduce::{Across, OverTime, ReduceQuery, Reduced};
+pub use reduce::{Across, JOIN_MS, OverTime, ReduceQuery, Reduced};
 pub use servers::ServerRef;
 pub use windows::MAX_WINDOWS;
 

@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, IsTerminal},
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
 };
 
@@ -196,8 +196,8 @@ fn part_of(output: &Path) -> Option<PathBuf> {
 fn open(format: Format, part: Option<&Path>) -> anyhow::Result<Box<dyn Target>> {
     let file = |path: &Path| File::create(path).with_context(|| format!("create {}", path.display()));
     Ok(match (format, part) {
-        (Format::Csv, Some(path)) => Box::new(csv::Csv::new(BufWriter::new(file(path)?))?),
-        (Format::Csv, None) => Box::new(csv::Csv::new(BufWriter::new(io::stdout()))?),
+        (Format::Csv, Some(path)) => Box::new(csv::Csv::new(file(path)?)?),
+        (Format::Csv, None) => Box::new(csv::Csv::new(io::stdout())?),
         (Format::Parquet, Some(path)) => Box::new(parquet::Parquet::new(file(path)?)?),
         (Format::Parquet, None) => bail!("Parquet goes to a file: name it with --output"),
     })

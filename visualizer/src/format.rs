@@ -3,8 +3,6 @@
 //! Keeps: JSON and MessagePack hold the same; CSV is one row for each value that is there, in RFC 4180's quoting, with labels as
 //! JSON in one field.
 
-use std::fmt::Write;
-
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use serde::Serialize;
@@ -72,24 +70,32 @@ impl Format {
         let bytes = match self {
             Self::Json => serde_json::to_vec(value).map_err(|error| error.to_string()),
             Self::MessagePack => rmp_serde::to_vec_named(value).map_err(|error| error.to_string()),
-            Self::Csv => {
-                let mut csv = Csv::default();
-                value.rows(&mut csv);
-                Ok(csv.0.into_bytes())
-            }
+            Self::Csv => csv_of(value).map_err(|error| error.to_string()),
         };
         bytes.map(Bytes::from).map_err(Failure::Outage)
     }
 }
 
+fn csv_of<T: Table + ?Sized>(value: &T) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let mut csv = Csv::default();
+    value.rows(&mut csv)?;
+    Ok(csv.0.into_inner()?)
+}
+
 /// What can be rows; the first is the names of the columns.
 pub(crate) trait Table {
-    fn rows(&self, csv: &mut Csv);
+    fn rows(&self, csv: &mut Csv) -> csv::Result<()>;
 }
 
 /// Rows in the making.
-#[derive(Debug, Default)]
-pub(crate) struct Csv(String);
+#[derive(Debug)]
+pub(crate) struct Csv(csv::Writer<Vec<u8>>);
+
+impl Default for Csv {
+    fn default() -> Self {
+        Self(csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new()))
+    }
+}
 
 /// A field of a row.
 #[derive(Debug, Clone, Copy)]
@@ -107,28 +113,17 @@ impl From<Option<f64>> for Field<'_> {
 }
 
 impl Csv {
-    pub(crate) fn row<'a>(&mut self, fields: impl IntoIterator<Item = Field<'a>>) {
-        for (index, field) in fields.into_iter().enumerate() {
-            if index > 0 {
-                self.0.push(',');
-            }
+    pub(crate) fn row<'a>(&mut self, fields: impl IntoIterator<Item = Field<'a>>) -> csv::Result<()> {
+        for field in fields {
             match field {
-                Field::Text(text) => self.text(text),
+                Field::Text(text) => self.0.write_field(text)?,
                 // the shortest text that reads back as the same number
-                Field::Number(number) => _ = write!(self.0, "{number}"),
-                Field::Whole(number) => _ = write!(self.0, "{number}"),
-                Field::None => {}
+                Field::Number(number) => self.0.write_field(number.to_string())?,
+                Field::Whole(number) => self.0.write_field(number.to_string())?,
+                Field::None => self.0.write_field("")?,
             }
         }
-        self.0.push_str("\r\n");
-    }
-
-    fn text(&mut self, text: &str) {
-        if text.contains([',', '"', '\r', '\n']) {
-            let _ = write!(self.0, "\"{}\"", text.replace('"', "\"\""));
-        } else {
-            self.0.push_str(text);
-        }
+        self.0.write_record(None::<&[u8]>)
     }
 }
 
@@ -168,27 +163,34 @@ mod tests {
         assert_eq!(of("format=xml", ""), None);
     }
 
+    fn text(csv: Csv) -> String {
+        String::from_utf8(csv.0.into_inner().expect("bytes")).expect("text")
+    }
+
     #[test]
     fn what_would_break_a_row_is_quoted() {
         let mut csv = Csv::default();
+        let fields =
+            [Field::Text("a,b"), Field::Text("say \"x\""), Field::Number(0.1), Field::Whole(-7), Field::None];
+        csv.row(fields).expect("row");
         csv.row([
-            Field::Text("a,b"),
-            Field::Text("say \"x\""),
-            Field::Number(0.1),
-            Field::Whole(-7),
+            Field::Text("plain"),
+            Field::from(None),
+            Field::from(Some(1e150)),
             Field::None,
-        ]);
-        csv.row([Field::Text("plain"), Field::from(None), Field::from(Some(1e150))]);
+            Field::None,
+        ])
+        .expect("row");
         let big = format!("{}", 1e150);
-        assert_eq!(csv.0, format!("\"a,b\",\"say \"\"x\"\"\",0.1,-7,\r\nplain,,{big}\r\n"));
+        assert_eq!(text(csv), format!("\"a,b\",\"say \"\"x\"\"\",0.1,-7,\r\nplain,,{big},,\r\n"));
     }
 
     proptest! {
         #[test]
         fn a_number_reads_back(value in prop::num::f64::NORMAL) {
             let mut csv = Csv::default();
-            csv.row([Field::Number(value)]);
-            prop_assert_eq!(csv.0.trim_end().parse(), Ok(value));
+            csv.row([Field::Number(value)]).expect("row");
+            prop_assert_eq!(text(csv).trim_end().parse(), Ok(value));
         }
     }
 }

@@ -71,16 +71,8 @@ impl Params {
 
     /// The query string again, encoded, without some parameters.
     pub(crate) fn query_without(&self, without: &[&str]) -> String {
-        let mut query = String::new();
-        for (name, value) in self.0.iter().filter(|(name, _)| !without.contains(&name.as_str())) {
-            if !query.is_empty() {
-                query.push('&');
-            }
-            query.push_str(name);
-            query.push('=');
-            encode(value, &mut query);
-        }
-        query
+        let kept = self.0.iter().filter(|(name, _)| !without.contains(&name.as_str()));
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
@@ -132,18 +124,6 @@ impl Params {
         match text.parse::<i64>() {
             Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
             _ => Err(bad(name, &format!("has to be a whole number from {least} to {most}"))),
-        }
-    }
-}
-
-/// Percent-encodes all but RFC 3986's unreserved characters.
-fn encode(value: &str, into: &mut String) {
-    use std::fmt::Write;
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            into.push(char::from(byte));
-        } else {
-            let _ = write!(into, "%{byte:02X}");
         }
     }
 }

@@ -249,17 +249,18 @@ struct OddView<'a> {
 }
 
 impl Table for View<'_> {
-    fn rows(&self, csv: &mut Csv) {
-        csv.row(["time", "metric", "labels", "avg", "min", "max"].map(Field::Text));
+    fn rows(&self, csv: &mut Csv) -> csv::Result<()> {
+        csv.row(["time", "metric", "labels", "avg", "min", "max"].map(Field::Text))?;
         for one in &self.series {
             let labels = labels_text(one.labels);
             for (i, avg) in one.columns.avg.iter().enumerate().filter(|(_, avg)| avg.is_some()) {
                 let time = rfc3339(one.t0 + i as i64 * self.step);
                 let extremes = [one.columns.min[i].into(), one.columns.max[i].into()];
                 let names = [Field::Text(&time), Field::Text(one.metric), Field::Text(&labels)];
-                csv.row(names.into_iter().chain([(*avg).into()]).chain(extremes));
+                csv.row(names.into_iter().chain([(*avg).into()]).chain(extremes))?;
             }
         }
+        Ok(())
     }
 }
 

@@ -5,10 +5,8 @@
 
 use tidewatch_schemas::{AggregateFrame, SeriesKind};
 
-use crate::params::SECOND;
-
 /// Counters are joined across windows whose samples lie no further apart than this; a longer silence is a gap.
-pub(crate) const JOIN: i64 = 150 * SECOND;
+pub(crate) const JOIN: i64 = tidewatch_store::JOIN_MS;
 
 /// What one window says about one series.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -71,8 +71,8 @@ pub(crate) struct MetricView {
 }
 
 impl Table for [MetricView] {
-    fn rows(&self, csv: &mut Csv) {
-        csv.row(["id", "server_id", "metric_name", "value", "timestamp", "labels"].map(Field::Text));
+    fn rows(&self, csv: &mut Csv) -> csv::Result<()> {
+        csv.row(["id", "server_id", "metric_name", "value", "timestamp", "labels"].map(Field::Text))?;
         for row in self {
             csv.row([
                 Field::Whole(row.id),
@@ -81,8 +81,9 @@ impl Table for [MetricView] {
                 Field::Number(row.value),
                 Field::Text(&row.timestamp),
                 Field::Text(&labels_text(&row.labels)),
-            ]);
+            ])?;
         }
+        Ok(())
     }
 }
 

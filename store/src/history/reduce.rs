@@ -74,8 +74,9 @@ type Part = (i32, i64, (f64, f64));
 const ALONE: i64 = 50_000;
 const WALKS: usize = 4;
 
-/// As the charts' own rule: counters are joined across windows whose samples lie no further apart.
-const JOIN_MS: i64 = 150_000;
+/// Counters are joined across windows whose samples lie no further apart than so many milliseconds; a longer silence is a
+/// gap.
+pub const JOIN_MS: i64 = 150_000;
 
 impl OverTime {
     fn is_growth(self) -> bool {
@@ -219,9 +220,8 @@ impl History {
             return Ok(Vec::new());
         }
         let covered = if query.tier > Tier::TenSeconds {
-            let end = self.guard(self.covered(&query.series, query.tier)).await?;
             // a step is made of one tier's windows
-            let whole = end.div_euclid(query.step_ms).saturating_mul(query.step_ms);
+            let whole = self.guard(self.covered(&query.series, query.tier, query.step_ms)).await?;
             whole.clamp(query.from_ms - query.lead_ms, query.to_ms)
         } else {
             query.to_ms

@@ -49,8 +49,9 @@ impl History {
         .await
     }
 
-    /// End of the newest window of a tier that any of these series has, milliseconds; before all times when there is none.
-    pub(crate) async fn covered(&self, series: &[i32], tier: Tier) -> Result<i64, Error> {
+    /// Up to where a tier's closed windows make up whole steps, milliseconds: by the newest window that any of these series
+    /// has; before all times when there is none.
+    pub(super) async fn covered(&self, series: &[i32], tier: Tier, step_ms: i64) -> Result<i64, Error> {
         // the newest of each is one step into the index
         let query = format!(
             "SELECT max(r.ts) FROM UNNEST($1::integer[]) AS k(id)
@@ -59,7 +60,8 @@ impl History {
         );
         let newest: Option<DateTime<Utc>> =
             sqlx::query_scalar(AssertSqlSafe(query)).bind(series).fetch_one(self.pool()).await?;
-        Ok(newest.map_or(i64::MIN, |ts| ts.timestamp_millis() + tier.window_ms()))
+        let end = |ts: DateTime<Utc>| ts.timestamp_millis() + tier.window_ms();
+        Ok(newest.map_or(i64::MIN, |ts| end(ts).div_euclid(step_ms) * step_ms))
     }
 
     /// The windows of these series for steps of `step_ms` that cover `[from_ms, to_ms)`, in order of series and time: of
@@ -75,8 +77,7 @@ impl History {
         if tier <= Tier::Minute {
             return self.windows(series, tier, from_ms, to_ms).await;
         }
-        let covered = self.guard(self.covered(series, tier)).await?;
-        let covered = covered.div_euclid(step_ms).saturating_mul(step_ms).clamp(from_ms, to_ms);
+        let covered = self.guard(self.covered(series, tier, step_ms)).await?.clamp(from_ms, to_ms);
         let mut rows = self.windows(series, tier, from_ms, covered).await?;
         rows.extend(self.windows(series, Tier::Minute, covered, to_ms).await?);
         rows.sort_unstable_by_key(|row| (row.series_id, row.ts_ms));

@@ -41,8 +41,8 @@ return {tonumber(head[2]), {{tonumber(head[2]), blob}}}
 
 /// KEYS: recent, series. ARGV: epoch, window, blob, windows kept, milliseconds to live, the window this writer appended
 /// last (-1 = none). For a window newer than all that PostgreSQL had of the server when it was committed. What is there is
-/// gone on with only if it is what this writer left; a newer window of another writer is left to that one, who may lack
-/// this. Answers whether the series are there.
+/// gone on with only if it is what this writer left. Where another writer is further already, nothing is known any more:
+/// that one may lack this window. Answers whether the series are there.
 pub(super) const APPEND: &str = r"
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'from', 'low', 'newest')
 local number = tonumber(ARGV[2])

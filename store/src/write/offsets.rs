@@ -1,15 +1,12 @@
 //! Up to where each Kafka partition is written: moved in the transaction of its rows, by compare-and-set.
 //!
 //! Invariant: of two writers that both believe they own a partition only the one that saw the other's last move can make
-//! the next; the other's transaction must not be committed. One that hangs in between holds nobody up for long.
+//! the next; the other's transaction must not be committed.
 
 use hashbrown::HashMap;
 use sqlx::PgConnection;
 
 use crate::Error;
-
-/// How long PostgreSQL waits for the next word of a writer that holds the rows.
-const HANGS: &str = "SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
 /// One partition's step. `from` is what the writer believes to stand there; `None`: nothing yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +30,6 @@ pub async fn read(conn: &mut PgConnection, group: &str) -> Result<HashMap<(Strin
 /// Makes all moves, or says `false`: somebody else moved one of them, so the transaction has to be rolled back. Locks the
 /// rows until the transaction ends, which makes a second writer wait for the first.
 pub async fn advance(conn: &mut PgConnection, group: &str, moves: &[Move]) -> Result<bool, Error> {
-    // a process that is stopped keeps its connection: nobody but PostgreSQL can end its transaction
-    sqlx::query(HANGS).execute(&mut *conn).await?;
     let mut moves: Vec<&Move> = moves.iter().collect();
     // all writers lock in the same order
     moves.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));

@@ -1,3 +1,5 @@
+//! What the files hold that were asked for, read back by others' readers or looked at byte by byte.
+
 use ::parquet::{
     file::reader::{FileReader, SerializedFileReader},
     record::RowAccessor,
@@ -82,7 +84,9 @@ fn a_parquet_file_holds_what_was_written_over_several_groups() {
 #[test]
 fn csv_quotes_what_has_to_be() {
     let mut out = Vec::new();
-    write(&mut csv::Csv::new(&mut out).expect("target"), SeriesKind::Gauge, 1);
+    let mut target = csv::Csv::new(&mut out).expect("target");
+    write(&mut target, SeriesKind::Gauge, 1);
+    Box::new(target).finish().expect("finish");
     let text = String::from_utf8(out).expect("text");
     let lines: Vec<_> = text.split("\r\n").collect();
     assert_eq!(lines[0], COLUMNS.join(","));

@@ -73,17 +73,21 @@ impl Grid {
 
     /// From where windows are needed: what lies before `t0` only lends the first step its counters' last values.
     pub(crate) fn reads_from(self) -> i64 {
-        let lead = match self.tier() {
-            Tier::TenSeconds => MINUTE,
-            Tier::Minute => JOIN.div_euclid(COARSE) * COARSE,
-            longer => longer.window_ms(),
-        };
-        self.t0 - lead
+        self.t0 - lead(self.tier())
     }
 
     pub(crate) fn index(self, ts: i64) -> Option<usize> {
         let index = (ts - self.t0).div_euclid(self.step);
         usize::try_from(index).ok().filter(|&i| i < self.len)
+    }
+}
+
+/// How far before the first step a counter's value is looked for.
+pub(crate) fn lead(tier: Tier) -> i64 {
+    match tier {
+        Tier::TenSeconds => MINUTE,
+        Tier::Minute => JOIN.div_euclid(COARSE) * COARSE,
+        longer => longer.window_ms(),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     keep::{Answer, Source},
     matchers::Matcher,
     params::{HOUR, Params, Range, bad},
-    query::columns::{Grid, STEPS},
+    query::columns::{Grid, STEPS, lead},
     rate::finite,
 };
 
@@ -161,7 +161,7 @@ impl ManyQuestion {
             (Grid::new(self.range, step), tier)
         };
         let reads = |(grid, tier): &(Grid, Tier)| {
-            ((grid.end() - grid.t0 + steps::lead(*tier)) / tier.window_ms()) as usize * series
+            ((grid.end() - grid.t0 + lead(*tier)) / tier.window_ms()) as usize * series
         };
         let fits =
             |one: &(Grid, Tier), read| one.0.len.saturating_mul(lines) <= max_points && reads(one) <= read;
@@ -229,11 +229,7 @@ impl App {
             step_ms: grid.step,
             from_ms: grid.t0,
             to_ms: grid.end(),
-            lead_ms: if matches!(over_time, OverTime::Rate | OverTime::Increase) {
-                steps::lead(tier)
-            } else {
-                0
-            },
+            lead_ms: if matches!(over_time, OverTime::Rate | OverTime::Increase) { lead(tier) } else { 0 },
             over_time,
             across: question.across,
             limit: self.max_points,
@@ -297,17 +293,18 @@ struct Line<'a> {
 }
 
 impl Table for ManyView<'_> {
-    fn rows(&self, csv: &mut Csv) {
-        csv.row(["time", "metric", "server", "labels", "value"].map(Field::Text));
+    fn rows(&self, csv: &mut Csv) -> csv::Result<()> {
+        csv.row(["time", "metric", "server", "labels", "value"].map(Field::Text))?;
         for line in &self.series {
             let labels = labels_text(line.labels);
             let server = line.server.as_ref().map_or(Field::None, |server| Field::Text(server.name));
             for (i, value) in line.values.iter().enumerate().filter(|(_, value)| value.is_some()) {
                 let time = rfc3339(self.t0 + i as i64 * self.step);
                 let names = [Field::Text(&time), Field::Text(line.metric), server, Field::Text(&labels)];
-                csv.row(names.into_iter().chain([(*value).into()]));
+                csv.row(names.into_iter().chain([(*value).into()]))?;
             }
         }
+        Ok(())
     }
 }
 

@@ -5,23 +5,10 @@ use std::time::Duration;
 
 use tidewatch_store::Tier;
 
-use crate::{
-    app::Directory,
-    params::{MINUTE, Range},
-    rate::JOIN,
-};
+use crate::{app::Directory, params::Range};
 
 /// How long it is good for what is kept: partitions come and go by the day.
 pub(super) const GOOD_FOR: Duration = Duration::from_mins(1);
-
-/// How far before the first step a counter's value is looked for.
-pub(super) fn lead(tier: Tier) -> i64 {
-    match tier {
-        Tier::TenSeconds => MINUTE,
-        Tier::Minute => JOIN.div_euclid(MINUTE) * MINUTE,
-        longer => longer.window_ms(),
-    }
-}
 
 /// From when on each tier has windows.
 #[derive(Debug)]
