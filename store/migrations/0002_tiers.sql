@@ -28,6 +28,10 @@ BEGIN
         RETURN false;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL EXCLUDING INDEXES)', child, parent);
+    IF parent LIKE 'packed\_%' THEN
+        -- an array is compressed as soon as its row is longer than that; a parent has no such setting of its own
+        EXECUTE format('ALTER TABLE %I SET (toast_tuple_target = 128)', child);
+    END IF;
     EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, child,
         first::timestamp AT TIME ZONE 'UTC', behind::timestamp AT TIME ZONE 'UTC');
     RETURN true;

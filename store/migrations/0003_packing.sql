@@ -101,281 +101,113 @@ CREATE TABLE packed_1m (
 ) PARTITION BY RANGE (hour);
 COMMENT ON TABLE packed_1m IS 'Windows of samples_1m of closed weeks, one row for each series and hour, to be read through windows_1m. An array of one element holds for all windows.';
 
-CREATE OR REPLACE FUNCTION tidewatch_ensure_partition(parent text, first date, behind date) RETURNS boolean LANGUAGE plpgsql AS $$
-DECLARE
-    child text := parent || '_' || to_char(first, 'YYYYMMDD');
-BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('tidewatch partitions'));
-    IF to_regclass(child) IS NOT NULL THEN
-        RETURN false;
-    END IF;
-    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL EXCLUDING INDEXES)', child, parent);
-    IF parent IN ('packed_10s', 'packed_1m') THEN
-        -- an array is compressed as soon as its row is longer than that; a parent has no such setting of its own
-        EXECUTE format('ALTER TABLE %I SET (toast_tuple_target = 128)', child);
-    END IF;
-    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, child,
-        first::timestamp AT TIME ZONE 'UTC', behind::timestamp AT TIME ZONE 'UTC');
-    RETURN true;
-END $$;
-
 -- Small enough that the planner puts their bodies in place of the calls.
 CREATE FUNCTION tidewatch_scaled(own double precision, small smallint, wide integer, model bigint, scale double precision, one double precision[])
 RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(own, (model + coalesce(small, wide))::double precision / scale, one[1]);
 COMMENT ON FUNCTION tidewatch_scaled IS 'A packed value: its own, what its small or wide integer and the model of its hour make, or the one of all windows.';
 
-CREATE VIEW unpacked_10s AS
-SELECT w.series_id, w.ts, w.count,
-    coalesce(w.sum, w.last * w.count) AS sum,
-    coalesce(w.min, w.first, w.last) AS min,
-    coalesce(w.max, w.last) AS max,
-    coalesce(w.first, w.last) AS first,
-    w.last, w.first_at,
-    coalesce(w.last_at, w.first_at) AS last_at,
-    w.m2,
-    coalesce(w.increase, w.last - coalesce(w.first, w.last)) AS increase,
-    w.resets, w.origin_partition, w.origin_offset, w.hour
-FROM (
-    SELECT p.series_id, p.hour,
-        p.hour + coalesce(u.slot, p.first_slot + u.place) * '10 seconds'::interval AS ts,
-        coalesce(u.count, p.count[1]) AS count,
-        tidewatch_scaled(u.sum, u.sum_small, u.sum_int, coalesce(u.count, p.count[1]) * (p.base + p.step * u.place), p.scale, p.sum) AS sum,
-        tidewatch_scaled(u.min, u.min_small, u.min_int, p.base + p.step * u.place, p.scale, p.min) AS min,
-        tidewatch_scaled(u.max, u.max_small, u.max_int, p.base + p.step * u.place, p.scale, p.max) AS max,
-        tidewatch_scaled(u.first, u.first_small, u.first_int, p.base + p.step * u.place, p.scale, p.first) AS first,
-        tidewatch_scaled(u.last, u.last_small, u.last_int, p.base + p.step * u.place, p.scale, p.last) AS last,
-        coalesce(u.first_at, u.first_at_small + 30000, p.first_at[1]) AS first_at,
-        coalesce(u.last_at, u.last_at_small + 30000, p.last_at[1]) AS last_at,
-        coalesce(u.m2, p.m2[1]) AS m2,
-        coalesce(u.increase, p.increase[1]) AS increase,
-        coalesce(u.resets, p.resets[1]) AS resets,
-        coalesce(u.origin_partition, p.origin_partition[1]) AS origin_partition,
-        coalesce(u.origin_offset, p.origin_base + p.origin_step * u.place + u.origin_small, p.origin_offset[1]) AS origin_offset
-    FROM packed_10s p CROSS JOIN LATERAL ROWS FROM (
-        generate_series(0, p.windows - 1),
-        unnest(p.slots),
-        unnest(p.count),
-        unnest(p.sum),
-        unnest(p.sum_int),
-        unnest(p.sum_small),
-        unnest(p.min),
-        unnest(p.min_int),
-        unnest(p.min_small),
-        unnest(p.max),
-        unnest(p.max_int),
-        unnest(p.max_small),
-        unnest(p.first),
-        unnest(p.first_int),
-        unnest(p.first_small),
-        unnest(p.last),
-        unnest(p.last_int),
-        unnest(p.last_small),
-        unnest(p.first_at),
-        unnest(p.first_at_small),
-        unnest(p.last_at),
-        unnest(p.last_at_small),
-        unnest(p.m2),
-        unnest(p.increase),
-        unnest(p.resets),
-        unnest(p.origin_partition),
-        unnest(p.origin_small),
-        unnest(p.origin_offset)
-    ) AS u(place, slot, count, sum, sum_int, sum_small,
-        min, min_int, min_small, max, max_int, max_small, first, first_int, first_small, last, last_int, last_small,
-        first_at, first_at_small, last_at, last_at_small, m2, increase, resets, origin_partition, origin_small, origin_offset)
-) w;
-COMMENT ON VIEW unpacked_10s IS 'The windows that packed_10s holds.';
-COMMENT ON COLUMN unpacked_10s.series_id IS 'Of series.id.';
-COMMENT ON COLUMN unpacked_10s.ts IS 'Start of the window, inclusive.';
-COMMENT ON COLUMN unpacked_10s.count IS 'As in samples_10s.';
-COMMENT ON COLUMN unpacked_10s.sum IS 'As in samples_10s.';
-COMMENT ON COLUMN unpacked_10s.min IS 'As in samples_10s.';
-COMMENT ON COLUMN unpacked_10s.max IS 'As in samples_10s.';
-COMMENT ON COLUMN unpacked_10s.first IS 'As in samples_10s.';
-COMMENT ON COLUMN unpacked_10s.last IS 'As in samples_10s.';
-COMMENT ON COLUMN unpacked_10s.first_at IS 'As in samples_10s.';
-COMMENT ON COLUMN unpacked_10s.last_at IS 'As in samples_10s.';
-COMMENT ON COLUMN unpacked_10s.m2 IS 'As in samples_10s.';
-COMMENT ON COLUMN unpacked_10s.increase IS 'As in samples_10s.';
-COMMENT ON COLUMN unpacked_10s.resets IS 'As in samples_10s.';
-COMMENT ON COLUMN unpacked_10s.origin_partition IS 'As in samples_10s.';
-COMMENT ON COLUMN unpacked_10s.origin_offset IS 'As in samples_10s.';
-COMMENT ON COLUMN unpacked_10s.hour IS 'Start of its hour.';
-
-CREATE VIEW windows_10s AS
-SELECT series_id, ts, count, sum, min, max, first, last, first_at, last_at, m2, increase, resets, origin_partition,
-    origin_offset, ts AS hour
-FROM samples_10s
-UNION ALL
-SELECT series_id, ts, count, sum, min, max, first, last, first_at, last_at, m2, increase, resets, origin_partition,
-    origin_offset, hour
-FROM unpacked_10s;
-COMMENT ON VIEW windows_10s IS 'The 10 s windows, of samples_10s and packed_10s.';
-COMMENT ON COLUMN windows_10s.series_id IS 'Of series.id.';
-COMMENT ON COLUMN windows_10s.ts IS 'Start of the window, inclusive.';
-COMMENT ON COLUMN windows_10s.count IS 'As in samples_10s.';
-COMMENT ON COLUMN windows_10s.sum IS 'As in samples_10s.';
-COMMENT ON COLUMN windows_10s.min IS 'As in samples_10s.';
-COMMENT ON COLUMN windows_10s.max IS 'As in samples_10s.';
-COMMENT ON COLUMN windows_10s.first IS 'As in samples_10s.';
-COMMENT ON COLUMN windows_10s.last IS 'As in samples_10s.';
-COMMENT ON COLUMN windows_10s.first_at IS 'As in samples_10s.';
-COMMENT ON COLUMN windows_10s.last_at IS 'As in samples_10s.';
-COMMENT ON COLUMN windows_10s.m2 IS 'As in samples_10s.';
-COMMENT ON COLUMN windows_10s.increase IS 'As in samples_10s.';
-COMMENT ON COLUMN windows_10s.resets IS 'As in samples_10s.';
-COMMENT ON COLUMN windows_10s.origin_partition IS 'As in samples_10s.';
-COMMENT ON COLUMN windows_10s.origin_offset IS 'As in samples_10s.';
-COMMENT ON COLUMN windows_10s.hour IS 'Where the window is kept: the start of its hour when it is packed, else its own start. Whoever bounds ts should bound it, too, from the full hour on: packed windows are found by it.';
-
-CREATE VIEW unpacked_1m AS
-SELECT w.series_id, w.ts, w.count,
-    coalesce(w.sum, w.last * w.count) AS sum,
-    coalesce(w.min, w.first, w.last) AS min,
-    coalesce(w.max, w.last) AS max,
-    coalesce(w.first, w.last) AS first,
-    w.last, w.first_at,
-    coalesce(w.last_at, w.first_at) AS last_at,
-    w.m2,
-    coalesce(w.increase, w.last - coalesce(w.first, w.last)) AS increase,
-    w.resets, w.origin_partition, w.origin_offset, w.hour
-FROM (
-    SELECT p.series_id, p.hour,
-        p.hour + coalesce(u.slot, p.first_slot + u.place) * '1 minute'::interval AS ts,
-        coalesce(u.count, p.count[1]) AS count,
-        tidewatch_scaled(u.sum, u.sum_small, u.sum_int, coalesce(u.count, p.count[1]) * (p.base + p.step * u.place), p.scale, p.sum) AS sum,
-        tidewatch_scaled(u.min, u.min_small, u.min_int, p.base + p.step * u.place, p.scale, p.min) AS min,
-        tidewatch_scaled(u.max, u.max_small, u.max_int, p.base + p.step * u.place, p.scale, p.max) AS max,
-        tidewatch_scaled(u.first, u.first_small, u.first_int, p.base + p.step * u.place, p.scale, p.first) AS first,
-        tidewatch_scaled(u.last, u.last_small, u.last_int, p.base + p.step * u.place, p.scale, p.last) AS last,
-        coalesce(u.first_at, u.first_at_small + 30000, p.first_at[1]) AS first_at,
-        coalesce(u.last_at, u.last_at_small + 30000, p.last_at[1]) AS last_at,
-        coalesce(u.m2, p.m2[1]) AS m2,
-        coalesce(u.increase, p.increase[1]) AS increase,
-        coalesce(u.resets, p.resets[1]) AS resets,
-        coalesce(u.origin_partition, p.origin_partition[1]) AS origin_partition,
-        coalesce(u.origin_offset, p.origin_base + p.origin_step * u.place + u.origin_small, p.origin_offset[1]) AS origin_offset
-    FROM packed_1m p CROSS JOIN LATERAL ROWS FROM (
-        generate_series(0, p.windows - 1),
-        unnest(p.slots),
-        unnest(p.count),
-        unnest(p.sum),
-        unnest(p.sum_int),
-        unnest(p.sum_small),
-        unnest(p.min),
-        unnest(p.min_int),
-        unnest(p.min_small),
-        unnest(p.max),
-        unnest(p.max_int),
-        unnest(p.max_small),
-        unnest(p.first),
-        unnest(p.first_int),
-        unnest(p.first_small),
-        unnest(p.last),
-        unnest(p.last_int),
-        unnest(p.last_small),
-        unnest(p.first_at),
-        unnest(p.first_at_small),
-        unnest(p.last_at),
-        unnest(p.last_at_small),
-        unnest(p.m2),
-        unnest(p.increase),
-        unnest(p.resets),
-        unnest(p.origin_partition),
-        unnest(p.origin_small),
-        unnest(p.origin_offset)
-    ) AS u(place, slot, count, sum, sum_int, sum_small,
-        min, min_int, min_small, max, max_int, max_small, first, first_int, first_small, last, last_int, last_small,
-        first_at, first_at_small, last_at, last_at_small, m2, increase, resets, origin_partition, origin_small, origin_offset)
-) w;
-COMMENT ON VIEW unpacked_1m IS 'The windows that packed_1m holds.';
-COMMENT ON COLUMN unpacked_1m.series_id IS 'Of series.id.';
-COMMENT ON COLUMN unpacked_1m.ts IS 'Start of the window, inclusive.';
-COMMENT ON COLUMN unpacked_1m.count IS 'As in samples_1m.';
-COMMENT ON COLUMN unpacked_1m.sum IS 'As in samples_1m.';
-COMMENT ON COLUMN unpacked_1m.min IS 'As in samples_1m.';
-COMMENT ON COLUMN unpacked_1m.max IS 'As in samples_1m.';
-COMMENT ON COLUMN unpacked_1m.first IS 'As in samples_1m.';
-COMMENT ON COLUMN unpacked_1m.last IS 'As in samples_1m.';
-COMMENT ON COLUMN unpacked_1m.first_at IS 'As in samples_1m.';
-COMMENT ON COLUMN unpacked_1m.last_at IS 'As in samples_1m.';
-COMMENT ON COLUMN unpacked_1m.m2 IS 'As in samples_1m.';
-COMMENT ON COLUMN unpacked_1m.increase IS 'As in samples_1m.';
-COMMENT ON COLUMN unpacked_1m.resets IS 'As in samples_1m.';
-COMMENT ON COLUMN unpacked_1m.origin_partition IS 'As in samples_1m.';
-COMMENT ON COLUMN unpacked_1m.origin_offset IS 'As in samples_1m.';
-COMMENT ON COLUMN unpacked_1m.hour IS 'Start of its hour.';
-
-CREATE VIEW windows_1m AS
-SELECT series_id, ts, count, sum, min, max, first, last, first_at, last_at, m2, increase, resets, origin_partition,
-    origin_offset, ts AS hour
-FROM samples_1m
-UNION ALL
-SELECT series_id, ts, count, sum, min, max, first, last, first_at, last_at, m2, increase, resets, origin_partition,
-    origin_offset, hour
-FROM unpacked_1m;
-COMMENT ON VIEW windows_1m IS 'The windows of a minute, of samples_1m and packed_1m.';
-COMMENT ON COLUMN windows_1m.series_id IS 'Of series.id.';
-COMMENT ON COLUMN windows_1m.ts IS 'Start of the window, inclusive.';
-COMMENT ON COLUMN windows_1m.count IS 'As in samples_1m.';
-COMMENT ON COLUMN windows_1m.sum IS 'As in samples_1m.';
-COMMENT ON COLUMN windows_1m.min IS 'As in samples_1m.';
-COMMENT ON COLUMN windows_1m.max IS 'As in samples_1m.';
-COMMENT ON COLUMN windows_1m.first IS 'As in samples_1m.';
-COMMENT ON COLUMN windows_1m.last IS 'As in samples_1m.';
-COMMENT ON COLUMN windows_1m.first_at IS 'As in samples_1m.';
-COMMENT ON COLUMN windows_1m.last_at IS 'As in samples_1m.';
-COMMENT ON COLUMN windows_1m.m2 IS 'As in samples_1m.';
-COMMENT ON COLUMN windows_1m.increase IS 'As in samples_1m.';
-COMMENT ON COLUMN windows_1m.resets IS 'As in samples_1m.';
-COMMENT ON COLUMN windows_1m.origin_partition IS 'As in samples_1m.';
-COMMENT ON COLUMN windows_1m.origin_offset IS 'As in samples_1m.';
-COMMENT ON COLUMN windows_1m.hour IS 'Where the window is kept: the start of its hour when it is packed, else its own start. Whoever bounds ts should bound it, too, from the full hour on: packed windows are found by it.';
-
-CREATE VIEW windows_5m AS
-SELECT series_id, ts, count, sum, min, max, first, last, first_at, last_at, m2, increase, resets, origin_partition,
-    origin_offset, ts AS hour
-FROM samples_5m;
-COMMENT ON VIEW windows_5m IS 'The windows of 5 minutes, of samples_5m.';
-COMMENT ON COLUMN windows_5m.series_id IS 'Of series.id.';
-COMMENT ON COLUMN windows_5m.ts IS 'Start of the window, inclusive.';
-COMMENT ON COLUMN windows_5m.count IS 'As in samples_5m.';
-COMMENT ON COLUMN windows_5m.sum IS 'As in samples_5m.';
-COMMENT ON COLUMN windows_5m.min IS 'As in samples_5m.';
-COMMENT ON COLUMN windows_5m.max IS 'As in samples_5m.';
-COMMENT ON COLUMN windows_5m.first IS 'As in samples_5m.';
-COMMENT ON COLUMN windows_5m.last IS 'As in samples_5m.';
-COMMENT ON COLUMN windows_5m.first_at IS 'As in samples_5m.';
-COMMENT ON COLUMN windows_5m.last_at IS 'As in samples_5m.';
-COMMENT ON COLUMN windows_5m.m2 IS 'As in samples_5m.';
-COMMENT ON COLUMN windows_5m.increase IS 'As in samples_5m.';
-COMMENT ON COLUMN windows_5m.resets IS 'As in samples_5m.';
-COMMENT ON COLUMN windows_5m.origin_partition IS 'As in samples_5m.';
-COMMENT ON COLUMN windows_5m.origin_offset IS 'As in samples_5m.';
-COMMENT ON COLUMN windows_5m.hour IS 'Where the window is kept: the start of its hour when it is packed, else its own start. Whoever bounds ts should bound it, too, from the full hour on: packed windows are found by it.';
-
-CREATE VIEW windows_1h AS
-SELECT series_id, ts, count, sum, min, max, first, last, first_at, last_at, m2, increase, resets, origin_partition,
-    origin_offset, ts AS hour
-FROM samples_1h;
-COMMENT ON VIEW windows_1h IS 'The windows of an hour, of samples_1h.';
-COMMENT ON COLUMN windows_1h.series_id IS 'Of series.id.';
-COMMENT ON COLUMN windows_1h.ts IS 'Start of the window, inclusive.';
-COMMENT ON COLUMN windows_1h.count IS 'As in samples_1h.';
-COMMENT ON COLUMN windows_1h.sum IS 'As in samples_1h.';
-COMMENT ON COLUMN windows_1h.min IS 'As in samples_1h.';
-COMMENT ON COLUMN windows_1h.max IS 'As in samples_1h.';
-COMMENT ON COLUMN windows_1h.first IS 'As in samples_1h.';
-COMMENT ON COLUMN windows_1h.last IS 'As in samples_1h.';
-COMMENT ON COLUMN windows_1h.first_at IS 'As in samples_1h.';
-COMMENT ON COLUMN windows_1h.last_at IS 'As in samples_1h.';
-COMMENT ON COLUMN windows_1h.m2 IS 'As in samples_1h.';
-COMMENT ON COLUMN windows_1h.increase IS 'As in samples_1h.';
-COMMENT ON COLUMN windows_1h.resets IS 'As in samples_1h.';
-COMMENT ON COLUMN windows_1h.origin_partition IS 'As in samples_1h.';
-COMMENT ON COLUMN windows_1h.origin_offset IS 'As in samples_1h.';
-COMMENT ON COLUMN windows_1h.hour IS 'Where the window is kept: the start of its hour when it is packed, else its own start. Whoever bounds ts should bound it, too, from the full hour on: packed windows are found by it.';
+-- unpacked_*: the windows that packed_* holds. windows_*: those of samples_* too, with `hour`, by which packed ones are found.
+DO $do$
+DECLARE
+    tier record;
+    view text;
+    name text;
+    columns CONSTANT text := 'series_id, ts, count, sum, min, max, first, last, first_at, last_at, m2, increase, resets, origin_partition, origin_offset';
+BEGIN
+    FOR tier IN
+        SELECT * FROM (VALUES ('10s', '10 seconds', '10 s', true), ('1m', '1 minute', 'a minute', true),
+            ('5m', '5 minutes', '5 minutes', false), ('1h', '1 hour', 'an hour', false)) AS t(name, length, said, is_packed)
+    LOOP
+        IF tier.is_packed THEN
+            EXECUTE format($view$
+            CREATE VIEW unpacked_%1$s AS
+            SELECT w.series_id, w.ts, w.count,
+                coalesce(w.sum, w.last * w.count) AS sum,
+                coalesce(w.min, w.first, w.last) AS min,
+                coalesce(w.max, w.last) AS max,
+                coalesce(w.first, w.last) AS first,
+                w.last, w.first_at,
+                coalesce(w.last_at, w.first_at) AS last_at,
+                w.m2,
+                coalesce(w.increase, w.last - coalesce(w.first, w.last)) AS increase,
+                w.resets, w.origin_partition, w.origin_offset, w.hour
+            FROM (
+                SELECT p.series_id, p.hour,
+                    p.hour + coalesce(u.slot, p.first_slot + u.place) * %2$L::interval AS ts,
+                    coalesce(u.count, p.count[1]) AS count,
+                    tidewatch_scaled(u.sum, u.sum_small, u.sum_int, coalesce(u.count, p.count[1]) * (p.base + p.step * u.place), p.scale, p.sum) AS sum,
+                    tidewatch_scaled(u.min, u.min_small, u.min_int, p.base + p.step * u.place, p.scale, p.min) AS min,
+                    tidewatch_scaled(u.max, u.max_small, u.max_int, p.base + p.step * u.place, p.scale, p.max) AS max,
+                    tidewatch_scaled(u.first, u.first_small, u.first_int, p.base + p.step * u.place, p.scale, p.first) AS first,
+                    tidewatch_scaled(u.last, u.last_small, u.last_int, p.base + p.step * u.place, p.scale, p.last) AS last,
+                    coalesce(u.first_at, u.first_at_small + 30000, p.first_at[1]) AS first_at,
+                    coalesce(u.last_at, u.last_at_small + 30000, p.last_at[1]) AS last_at,
+                    coalesce(u.m2, p.m2[1]) AS m2,
+                    coalesce(u.increase, p.increase[1]) AS increase,
+                    coalesce(u.resets, p.resets[1]) AS resets,
+                    coalesce(u.origin_partition, p.origin_partition[1]) AS origin_partition,
+                    coalesce(u.origin_offset, p.origin_base + p.origin_step * u.place + u.origin_small, p.origin_offset[1]) AS origin_offset
+                FROM packed_%1$s p CROSS JOIN LATERAL ROWS FROM (
+                    generate_series(0, p.windows - 1),
+                    unnest(p.slots),
+                    unnest(p.count),
+                    unnest(p.sum),
+                    unnest(p.sum_int),
+                    unnest(p.sum_small),
+                    unnest(p.min),
+                    unnest(p.min_int),
+                    unnest(p.min_small),
+                    unnest(p.max),
+                    unnest(p.max_int),
+                    unnest(p.max_small),
+                    unnest(p.first),
+                    unnest(p.first_int),
+                    unnest(p.first_small),
+                    unnest(p.last),
+                    unnest(p.last_int),
+                    unnest(p.last_small),
+                    unnest(p.first_at),
+                    unnest(p.first_at_small),
+                    unnest(p.last_at),
+                    unnest(p.last_at_small),
+                    unnest(p.m2),
+                    unnest(p.increase),
+                    unnest(p.resets),
+                    unnest(p.origin_partition),
+                    unnest(p.origin_small),
+                    unnest(p.origin_offset)
+                ) AS u(place, slot, count, sum, sum_int, sum_small,
+                    min, min_int, min_small, max, max_int, max_small, first, first_int, first_small, last, last_int, last_small,
+                    first_at, first_at_small, last_at, last_at_small, m2, increase, resets, origin_partition, origin_small, origin_offset)
+            ) w
+            $view$, tier.name, tier.length);
+            EXECUTE format($view$
+            CREATE VIEW windows_%1$s AS
+            SELECT %2$s, ts AS hour FROM samples_%1$s UNION ALL SELECT %2$s, hour FROM unpacked_%1$s
+            $view$, tier.name, columns);
+            EXECUTE format('COMMENT ON VIEW unpacked_%1$s IS %2$L', tier.name, format('The windows that packed_%s holds.', tier.name));
+            EXECUTE format('COMMENT ON VIEW windows_%1$s IS %2$L', tier.name,
+                format('The windows of %s, of samples_%s and packed_%2$s.', tier.said, tier.name));
+        ELSE
+            EXECUTE format('CREATE VIEW windows_%1$s AS SELECT %2$s, ts AS hour FROM samples_%1$s', tier.name, columns);
+            EXECUTE format('COMMENT ON VIEW windows_%1$s IS %2$L', tier.name,
+                format('The windows of %s, of samples_%s.', tier.said, tier.name));
+        END IF;
+    END LOOP;
+    FOR view, name IN
+        SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE c.relkind = 'v' AND c.relnamespace = 'public'::regnamespace AND c.relname ~ '^(unpacked|windows)_' AND a.attnum > 0
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN %I.%I IS %L', view, name, CASE
+            WHEN name = 'series_id' THEN 'Of series.id.'
+            WHEN name = 'ts' THEN 'Start of the window, inclusive.'
+            WHEN name <> 'hour' THEN format('As in samples_%s.', split_part(view, '_', 2))
+            WHEN view LIKE 'unpacked%' THEN 'Start of its hour.'
+            ELSE 'Where the window is kept: the start of its hour when it is packed, else its own start. Whoever bounds ts should bound it, too, from the full hour on: packed windows are found by it.'
+        END);
+    END LOOP;
+END $do$;
 
 -- A look at single values finds packed hours by the time it asks for: time is an ordinary column here.
 CREATE TABLE slots_10s (

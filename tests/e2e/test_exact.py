@@ -2,6 +2,9 @@
 twice, and the stream processor, the sink and the analyzer killed in the middle. Then every window is there, once, and right.
 """
 
+import csv
+import datetime
+import json
 import random
 import time
 from collections import Counter
@@ -164,6 +167,27 @@ def test_every_window_in_postgresql_is_right(pipeline, run):
     assert not wrong, f"{len(wrong)} of {len(run['expected'])} windows:\n" + "\n".join(wrong[:20])
     counted = sum(cell[0] for (_, _, tier, _), cell in found.items() if tier == 10_000)
     figure(f"exact: {len(found):,} rows equal the independent computation bit for bit; {run['total'] - counted} samples lost, 0 doubled")
+
+
+def test_an_export_holds_every_window(pipeline, run, tmp_path):
+    """Of the minutes, as CSV: the numbers read back bit for bit. The same as Parquet is told by its head and foot."""
+    found, always = {}, ("--from", "2000-01-01", "--to", "2100-01-01")
+    for name in ("all.csv", "all.parquet"):
+        pipeline.tool("export", "--tier", "1m", *always, "--output", tmp_path / name)
+    with (tmp_path / "all.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            assert json.loads(row["labels"]) == LABELS
+            start = int(datetime.datetime.fromisoformat(row["time"]).timestamp() * 1_000)
+            cell = [int(row["count"]), *(float(row[name]) for name in ("sum", "min", "max", "first", "last"))]
+            found[row["server"], row["metric"], 60_000, start] = cell
+    expected = {key: cell for key, cell in run["expected"].items() if key[2] == 60_000}
+    wrong = fleet.differences(expected, found)
+    assert not wrong, f"{len(wrong)} of {len(expected)} windows:\n" + "\n".join(wrong[:20])
+    parquet = (tmp_path / "all.parquet").read_bytes()
+    assert parquet[:4] == parquet[-4:] == b"PAR1"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all.csv", "all.parquet"]
+    with pytest.raises(AssertionError, match="there is no server named nobody"):
+        pipeline.tool("export", *always, "--server", "nobody")
 
 
 def test_a_wrong_window_would_be_noticed(run):

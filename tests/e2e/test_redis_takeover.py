@@ -3,7 +3,7 @@
 import signal
 import time
 
-from known_redis_gaps import SETTLED, scene  # noqa: F401 - a fixture
+from scene import SETTLED, scene  # noqa: F401 - a fixture
 from stack import wait_until
 
 
