@@ -17,9 +17,10 @@ from collections.abc import Iterator
 
 import psycopg
 
+import services
 from measure import Process
 from report import Gate, Report, first_line
-from rig import PROGRAMS, REPO, Rig, wait_until
+from rig import REPO, Rig, wait_until
 
 QUICK = bool(os.environ.get("QUICK"))
 SERVERS = 1 if QUICK else 3
@@ -106,12 +107,7 @@ class Bench:
             return done.fetchall() if done.description else []
 
     def sink(self, after: str) -> Process:
-        env = self.rig.env() | {
-            "TIDEWATCH_KAFKA_BROKERS": "127.0.0.1:1", "TIDEWATCH_POSTGRES_URL": self.rig.stack.postgres_url,
-            "TIDEWATCH_REDIS_URL": self.rig.stack.redis_url, "TIDEWATCH_ADMIN_LISTEN": "127.0.0.1:0", "TIDEWATCH_LOG_FORMAT": "json",
-            "TIDEWATCH_STATE": str(self.rig.work / "sink-state"), "TIDEWATCH_SINK_PACK_AFTER": after,
-        }
-        return Process([str(PROGRAMS / "tidewatch-sink")], env, self.rig.work / "sink.log")
+        return services.start(self.rig, "sink", KAFKA_BROKERS="127.0.0.1:1", SINK_PACK_AFTER=after)
 
     def migrate(self) -> None:
         process = self.sink("off")

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import psycopg
 
-from measure import Process
+import services
 from report import Gate, Report, first_line
-from rig import PROGRAMS, REPO, Load, Rig, bound
+from rig import REPO, Load, Rig, bound
 
 QUICK = bool(os.environ.get("QUICK"))
 REPEATS = 2 if QUICK else 3
@@ -69,12 +69,7 @@ class Bench:
     def sink(self) -> dict:
         """Rows a second between the first commit and the last: neither the start nor the way into the group counts."""
         self.reset()
-        env = self.rig.env() | {
-            "TIDEWATCH_KAFKA_BROKERS": self.rig.kafka, "TIDEWATCH_TOPIC_PREFIX": self.load.prefix,
-            "TIDEWATCH_POSTGRES_URL": self.rig.stack.postgres_url, "TIDEWATCH_REDIS_URL": self.rig.stack.redis_url,
-            "TIDEWATCH_ADMIN_LISTEN": "127.0.0.1:0", "TIDEWATCH_LOG_FORMAT": "json", "TIDEWATCH_STATE": str(self.rig.work / "sink-state"),
-        }
-        process = Process([str(PROGRAMS / "tidewatch-sink")], env, self.rig.work / "sink.log")
+        process = services.start(self.rig, "sink", self.load.prefix)
         records, first = self.facts["records"], None
         until = time.monotonic() + 600
         with psycopg.connect(self.rig.stack.postgres_url, autocommit=True) as watch:
