@@ -13,7 +13,7 @@ packages=(-p tidewatch -p tidewatch-bench)
 case $1 in
     stream) packages+=(-p tidewatch-stream-processor) ;;
     sink | packing) packages+=(-p tidewatch-sink) ;;
-    query) packages+=(-p tidewatch-sink -p tidewatch-visualizer) ;;
+    query | plans) packages+=(-p tidewatch-sink -p tidewatch-visualizer -p tidewatch-analyzer) ;;
 esac
 
 if [[ -z ${TIDEWATCH_TEST_PROGRAMS:-} ]]; then

@@ -36,6 +36,9 @@ const POLL: Duration = Duration::from_millis(50);
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often Kafka learns how far we are.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// How long a full batch waits for the committer before the partitions are paused. A pause throws away what the client has
+/// fetched ahead, so one for every batch would fetch everything several times.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long the last batch may take after the wish to stop.
 const DRAIN: Duration = Duration::from_secs(8);
 
@@ -182,23 +185,23 @@ impl Poller {
 
     /// Gives the batch to the committer, or pauses while it has enough to do.
     fn hand_over(&mut self, reading: &mut Reading, group: &Group) -> KafkaResult<()> {
-        match self.batches.try_reserve() {
-            Ok(permit) => {
-                permit.send(Batch {
-                    generation: reading.generation,
-                    items: std::mem::take(&mut reading.items),
-                });
-                self.in_hand += 1;
-                reading.weight = 0;
-                if std::mem::take(&mut reading.paused) {
-                    group.consumer().resume(&group.consumer().assignment()?)?;
-                }
+        let is_full = reading.weight >= self.config.sink_batch_rows as usize;
+        let permit = if is_full && !reading.paused {
+            let room = async { tokio::time::timeout(PATIENCE, self.batches.reserve()).await };
+            self.runtime.block_on(room).ok().and_then(Result::ok)
+        } else {
+            self.batches.try_reserve().ok()
+        };
+        if let Some(permit) = permit {
+            permit.send(Batch { generation: reading.generation, items: std::mem::take(&mut reading.items) });
+            self.in_hand += 1;
+            reading.weight = 0;
+            if std::mem::take(&mut reading.paused) {
+                group.consumer().resume(&group.consumer().assignment()?)?;
             }
-            Err(_) if !reading.paused && reading.weight >= self.config.sink_batch_rows as usize => {
-                group.consumer().pause(&group.consumer().assignment()?)?;
-                reading.paused = true;
-            }
-            Err(_) => {}
+        } else if is_full && !reading.paused {
+            group.consumer().pause(&group.consumer().assignment()?)?;
+            reading.paused = true;
         }
         Ok(())
     }

@@ -213,7 +213,8 @@ async fn check_values(bench: &Bench) {
         assert_eq!(server.last_seen_ms, end);
         for from in (bench.start..end).step_by(10_000) {
             if let Some(recent) = bench.db.store.hot.recent(server.id, from, end, Freshness::Exact).await {
-                let same: Vec<_> = rows.iter().filter(|row| row.ts_ms >= from).copied().collect();
+                let mut same: Vec<_> = rows.iter().filter(|row| row.ts_ms >= from).copied().collect();
+                same.sort_by_key(|row| (row.ts_ms, row.series_id));
                 assert_eq!(recent.rows, same);
                 hits += 1;
             }

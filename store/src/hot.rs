@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! tw:recent:{server id}  hash   epoch, from, low, newest, w<window number> -> blob of the window's rows
-//! tw:series:{server id}  string JSON: epoch and all series of the server
+//! tw:series:{server id}  string epoch, version, and on the next line all series of the server as JSON
 //! tw:servers             hash   server id -> JSON
 //! tw:alerts:open         hash   alert id -> JSON
 //! tw:lease:{epoch}       string there while the writer of that epoch lives and misses nothing
@@ -15,16 +15,17 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use prometheus::IntCounterVec;
 use redis::{AsyncCommands, RedisError, aio::ConnectionManager};
-use serde::{Deserialize, Serialize};
 use tidewatch_service_kit::{Breaker, BreakerError};
 
-use crate::{Error, SeriesMeta, Server, StoredAlert, Tier, WindowRow};
+use crate::{Error, SeriesMeta, Server, StoredAlert, WindowRow};
 
 mod blob;
+mod catalog;
 mod link;
 mod scripts;
 pub mod writer;
 
+use catalog::Catalog;
 use link::Link;
 
 /// How true an answer has to be.
@@ -36,12 +37,14 @@ pub enum Freshness {
     LastKnown,
 }
 
-/// The windows of a server in a range, by series and time.
+/// The windows of a server in a range, by time and series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recent {
     pub rows: Vec<WindowRow>,
     /// Start of the newest window that is known.
     pub newest_ms: i64,
+    /// All series of the server, by id, unless Redis has lost them.
+    pub series: Option<Arc<Vec<SeriesMeta>>>,
 }
 
 /// How much of the past is kept for each server.
@@ -56,6 +59,7 @@ pub struct Hot {
     timeout: Duration,
     breaker: Breaker,
     calls: IntCounterVec,
+    catalog: Arc<Catalog>,
     /// In front of every key: several Tidewatches may share a Redis.
     prefix: Arc<str>,
 }
@@ -77,13 +81,6 @@ pub enum HotError {
     Open,
 }
 
-/// A value with the writer that vouches for it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Vouched<T> {
-    epoch: String,
-    value: T,
-}
-
 impl Hot {
     /// Connects to nothing yet. Has to be called inside a tokio runtime.
     pub fn new(
@@ -94,7 +91,7 @@ impl Hot {
         calls: IntCounterVec,
     ) -> Result<Self, Error> {
         let link = Arc::new(Link::new(url, timeout)?);
-        Ok(Self { link, timeout, breaker, calls, prefix: prefix.into() })
+        Ok(Self { link, timeout, breaker, calls, catalog: Arc::default(), prefix: prefix.into() })
     }
 
     /// Whether Redis is taken to be away: answers come from PostgreSQL, slower.
@@ -112,50 +109,47 @@ impl Hot {
     ) -> Option<Recent> {
         let first = from_ms.div_euclid(WINDOW) + i64::from(from_ms.rem_euclid(WINDOW) != 0);
         let end = to_ms.div_euclid(WINDOW) + i64::from(to_ms.rem_euclid(WINDOW) != 0);
+        let known = self.catalog.version(server_id);
         let found: Option<Found> = self
             .ask("recent", async |redis| {
                 scripts::READ
                     .key(self.recent_key(server_id))
+                    .key(self.series_key(server_id))
                     .arg(self.lease_key(""))
                     .arg(first)
                     .arg(end)
+                    .arg(&known)
                     .arg(i32::from(freshness == Freshness::Exact))
                     .invoke_async(redis)
                     .await
             })
             .await?;
-        self.seen("recent", found.and_then(unpack))
+        let found = found.and_then(|(newest, windows, series)| {
+            let mut rows = Vec::new();
+            for (number, blob) in windows {
+                rows.extend(blob::decode(&blob, number * WINDOW)?);
+            }
+            let series = series.and_then(|told| self.catalog.learn(server_id, told));
+            Some(Recent { rows, newest_ms: newest * WINDOW, series })
+        });
+        self.seen("recent", found)
     }
 
-    /// The newest window of a server.
-    pub async fn latest(&self, server_id: i32, freshness: Freshness) -> Option<Recent> {
-        let found: Option<Found> = self
-            .ask("latest", async |redis| {
-                let exact = i32::from(freshness == Freshness::Exact);
-                scripts::NEWEST
-                    .key(self.recent_key(server_id))
+    /// All series of a server, by id.
+    pub async fn series(&self, server_id: i32, freshness: Freshness) -> Option<Arc<Vec<SeriesMeta>>> {
+        let known = self.catalog.version(server_id);
+        let told: Option<catalog::Told> = self
+            .ask("series", async |redis| {
+                scripts::READ_SERIES
+                    .key(self.series_key(server_id))
                     .arg(self.lease_key(""))
-                    .arg(exact)
+                    .arg(&known)
+                    .arg(i32::from(freshness == Freshness::Exact))
                     .invoke_async(redis)
                     .await
             })
             .await?;
-        self.seen("latest", found.and_then(unpack))
-    }
-
-    /// All series of a server, by id.
-    pub async fn series(&self, server_id: i32, freshness: Freshness) -> Option<Vec<SeriesMeta>> {
-        let text: Option<String> =
-            self.ask("series", async |redis| redis.get(self.series_key(server_id)).await).await?;
-        let found: Option<Vouched<Vec<SeriesMeta>>> = text.and_then(|text| serde_json::from_str(&text).ok());
-        let good = match &found {
-            Some(found) if freshness == Freshness::Exact => {
-                self.ask("lease", async |redis| redis.exists(self.lease_key(&found.epoch)).await).await?
-            }
-            Some(_) => true,
-            None => false,
-        };
-        self.seen("series", found.filter(|_| good).map(|found| found.value))
+        self.seen("series", told.and_then(|told| self.catalog.learn(server_id, told)))
     }
 
     /// The servers by name, as last known: to be marked as stale.
@@ -238,17 +232,8 @@ async fn within<T>(timeout: Duration, call: impl Future<Output = T>) -> Option<T
     tokio::time::timeout(timeout, call).await.ok()
 }
 
-/// What the reading scripts answer: newest window, then window number and blob for each window found.
-type Found = (i64, Vec<(i64, Vec<u8>)>);
-
-fn unpack((newest, windows): Found) -> Option<Recent> {
-    let mut rows = Vec::new();
-    for (number, blob) in windows {
-        rows.extend(blob::decode(&blob, number * WINDOW)?);
-    }
-    rows.sort_by_key(|row| (row.series_id, row.ts_ms));
-    Some(Recent { rows, newest_ms: newest * Tier::TenSeconds.window_ms() })
-}
+/// What [`scripts::READ`] answers: newest window, window number and blob for each window found, the series.
+type Found = (i64, Vec<(i64, Vec<u8>)>, Option<catalog::Told>);
 
 impl Hot {
     fn recent_key(&self, server_id: i32) -> String {

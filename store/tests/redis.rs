@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use tidewatch_schemas::Origin;
+use tidewatch_schemas::{Origin, SeriesKind};
 use tidewatch_store::{
-    Freshness, Server, WindowRow,
+    Freshness, SeriesMeta, Server, WindowRow,
     hot::writer::{HotWriter, Refresh, ServerWindow},
     testing::{Database, Stack},
 };
@@ -56,13 +56,14 @@ async fn what_was_written_is_read_and_what_was_before_is_not_known() {
         writer.refresh(&window(5, n, true)).await.expect("refresh");
     }
     let rows = vec![row(1, 3, 0.5), row(1, 4, 0.5), row(1, 6, 0.5)];
-    let rows: Vec<_> = rows.into_iter().chain([3, 4, 6].map(|n| row(7, n, -3.25))).collect();
-    assert_eq!(exact(&db, 3, 7).await, Some(rows), "in order of series and time, the gap a gap");
+    let mut rows: Vec<_> = rows.into_iter().chain([3, 4, 6].map(|n| row(7, n, -3.25))).collect();
+    rows.sort_by_key(|row| (row.ts_ms, row.series_id));
+    assert_eq!(exact(&db, 3, 7).await, Some(rows), "in order of time and series, the gap a gap");
     assert_eq!(exact(&db, 3, 100).await.map(|rows| rows.len()), Some(6));
     assert_eq!(exact(&db, 5, 6).await, Some(vec![]));
     assert_eq!(exact(&db, 2, 7).await, None, "the writer does not know what was before its first window");
-    let latest = db.store.hot.latest(5, Freshness::Exact).await.expect("latest");
-    assert_eq!((latest.newest_ms, latest.rows.len()), (T0 + 60_000, 2));
+    let recent = db.store.hot.recent(5, T0 + 60_000, T0 + 90_000, Freshness::Exact).await.expect("recent");
+    assert_eq!((recent.newest_ms, recent.rows.len(), recent.series), (T0 + 60_000, 2, None));
     assert_eq!(exact(&db, 3, 7).await.map(|rows| rows.len()), Some(6), "reading changes nothing");
 }
 
@@ -155,7 +156,40 @@ async fn evicted_series_are_asked_for_again() {
     writer.refresh(&series).await.expect("refresh");
     let told = writer.refresh(&window(5, 1, true)).await.expect("refresh");
     assert!(told.lacking_series.is_empty());
-    assert_eq!(db.store.hot.series(5, Freshness::Exact).await, Some(vec![]));
+    assert_eq!(db.store.hot.series(5, Freshness::Exact).await.as_deref(), Some(&vec![]));
+}
+
+#[tokio::test]
+async fn series_come_with_the_windows_and_change_with_their_version() {
+    let db = database().await;
+    let mut writer = HotWriter::new(db.store.hot.clone());
+    let series = |ids: std::ops::Range<i32>| -> Vec<SeriesMeta> {
+        let one = |id| SeriesMeta {
+            id,
+            server_id: 5,
+            metric_name: format!("metric_{id}"),
+            labels: [("path".to_owned(), "a\nb".to_owned())].into(),
+            kind: SeriesKind::Gauge,
+            unit: String::new(),
+        };
+        ids.map(one).collect()
+    };
+    let refreshed = |n, series| Refresh { series: vec![(5, series)], ..window(5, n, true) };
+    for (n, all) in [(0, series(1..8)), (1, series(1..8)), (2, series(1..9)), (3, series(1..8))] {
+        writer.refresh(&refreshed(n, all.clone())).await.expect("refresh");
+        for _ in 0..2 {
+            let recent = db.store.hot.recent(5, T0, T0 + 90_000, Freshness::Exact).await.expect("recent");
+            assert_eq!(recent.series.as_deref(), Some(&all), "window {n}");
+            assert_eq!(db.store.hot.series(5, Freshness::Exact).await.as_deref(), Some(&all));
+        }
+    }
+    writer.restart();
+    writer.heartbeat().await.expect("heartbeat");
+    writer.refresh(&window(5, 4, true)).await.expect("refresh");
+    let recent = db.store.hot.recent(5, T0 + 40_000, T0 + 90_000, Freshness::Exact).await.expect("recent");
+    assert_eq!(recent.series, None, "of an epoch that has ended");
+    assert_eq!(db.store.hot.series(5, Freshness::Exact).await, None);
+    assert_eq!(db.store.hot.series(5, Freshness::LastKnown).await.as_deref(), Some(&series(1..8)));
 }
 
 #[tokio::test]

@@ -161,11 +161,9 @@ impl App {
         mode: Mode,
     ) -> Result<Vec<SeriesMeta>, Failure> {
         let freshness = if mode == Mode::Fresh { Freshness::Exact } else { Freshness::LastKnown };
-        if let Some(mut series) = self.store.hot.series(server_id, freshness).await {
-            if !metrics.is_empty() {
-                series.retain(|s| metrics.contains(&s.metric_name));
-            }
-            return Ok(series);
+        if let Some(series) = self.store.hot.series(server_id, freshness).await {
+            let named = |s: &&SeriesMeta| metrics.is_empty() || metrics.contains(&s.metric_name);
+            return Ok(series.iter().filter(named).cloned().collect());
         }
         match mode {
             Mode::Fresh => Ok(self.store.history.series(server_id, metrics).await?),
@@ -187,6 +185,7 @@ impl App {
             let recent = self.store.hot.recent(server_id, range.from, range.to, freshness).await;
             if let Some(mut recent) = recent {
                 recent.rows.retain(|row| ids.binary_search(&row.series_id).is_ok());
+                recent.rows.sort_unstable_by_key(|row| (row.series_id, row.ts_ms));
                 return Ok((recent.rows, Source::Redis, Some(recent.newest_ms + FINE)));
             }
         }

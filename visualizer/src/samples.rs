@@ -3,8 +3,11 @@
 //!
 //! Keeps: pages neither overlap nor leave out; the same rows from Redis and from PostgreSQL.
 
+use std::sync::Arc;
+
+use tidewatch_schemas::{Labels, time::rfc3339};
 use tidewatch_service_kit::http::Problem;
-use tidewatch_store::{Freshness, MetricRow, MetricsQuery, SeriesMeta, WindowRow, rows::metric_id};
+use tidewatch_store::{Freshness, MetricsQuery, SeriesMeta, WindowRow, rows::metric_id};
 
 use crate::{
     app::{App, Failure, Mode, busy},
@@ -15,6 +18,17 @@ use crate::{
     query::columns::{COARSE, FINE},
     views::MetricView,
 };
+
+/// One value, of what is held elsewhere.
+#[derive(Debug, Clone, Copy)]
+struct Sample<'a> {
+    id: i64,
+    server_id: i32,
+    metric_name: &'a str,
+    value: f64,
+    ts_ms: i64,
+    labels: &'a Labels,
+}
 
 #[derive(Debug, Clone)]
 pub(crate) struct SamplesQuestion {
@@ -65,6 +79,42 @@ impl SamplesQuestion {
         )
     }
 
+    /// `rows` are one more than asked for when there is a next page.
+    fn answer(
+        &self,
+        path: &str,
+        mut rows: Vec<Sample<'_>>,
+        source: Source,
+        as_of: i64,
+    ) -> Result<Answer, Failure> {
+        let is_more = rows.len() > self.limit;
+        rows.truncate(self.limit);
+        let last = rows.last().filter(|_| is_more);
+        let link = last.map(|row| self.link(path, Cursor { ts: row.ts_ms, id: row.id }));
+        // many rows share few times
+        let mut times: Vec<(i64, String)> = Vec::new();
+        for row in &rows {
+            if times.last().is_none_or(|(ts, _)| *ts != row.ts_ms) {
+                times.push((row.ts_ms, rfc3339(row.ts_ms)));
+            }
+        }
+        let mut shown = times.iter().peekable();
+        let views = rows.iter().map(|row| {
+            while shown.next_if(|(ts, _)| *ts != row.ts_ms).is_some() {}
+            let timestamp = shown.peek().map_or("", |(_, text)| text.as_str());
+            MetricView {
+                id: row.id,
+                server_id: row.server_id,
+                metric_name: row.metric_name,
+                value: row.value,
+                timestamp,
+                labels: row.labels,
+            }
+        });
+        let views: Vec<_> = views.collect();
+        Ok(Answer { body: self.format.write(&views[..])?, format: self.format, source, link, as_of })
+    }
+
     /// The next page's address, with the times as they were resolved for this one.
     fn link(&self, path: &str, last: Cursor) -> String {
         let metrics: String = self.metrics.iter().flat_map(|m| ["metric=", m, "&"]).collect();
@@ -94,39 +144,42 @@ impl App {
         let now = (self.clock)();
         // one more than asked for tells whether there is a next page
         let wanted = question.limit + 1;
-        let (mut rows, source, as_of) = match self.recent_rows(server.id, question, wanted, mode).await? {
-            Some((rows, newest)) => (rows, Source::Redis, if mode == Mode::Fresh { now } else { newest }),
-            None if mode == Mode::LastKnown => return Err(busy()),
-            None => {
-                let query = MetricsQuery {
-                    server_id: server.id,
-                    metrics: question.metrics.clone(),
-                    from_ms: question.range.from,
-                    to_ms: question.range.to,
-                    step_ms: question.step,
-                    after: question.after.map(|cursor| (cursor.ts, cursor.id)),
-                    limit: wanted,
-                };
-                (self.store.history.metrics_page(&query).await?, Source::Postgres, now)
-            }
+        if let Some(recent) = self.recent(server.id, question, mode).await? {
+            let as_of = if mode == Mode::Fresh { now } else { recent.newest_ms + FINE };
+            let rows = page(server.id, question, &recent.series, &recent.rows, wanted);
+            return question.answer(path, rows, Source::Redis, as_of);
+        }
+        if mode == Mode::LastKnown {
+            return Err(busy());
+        }
+        let query = MetricsQuery {
+            server_id: server.id,
+            metrics: question.metrics.clone(),
+            from_ms: question.range.from,
+            to_ms: question.range.to,
+            step_ms: question.step,
+            after: question.after.map(|cursor| (cursor.ts, cursor.id)),
+            limit: wanted,
         };
-        let link = (rows.len() > question.limit).then(|| {
-            rows.truncate(question.limit);
-            rows.last().map(|row| question.link(path, Cursor { ts: row.ts_ms, id: row.id }))
+        let rows = self.store.history.metrics_page(&query).await?;
+        let rows = rows.iter().map(|row| Sample {
+            id: row.id,
+            server_id: row.server_id,
+            metric_name: &row.metric_name,
+            value: row.value,
+            ts_ms: row.ts_ms,
+            labels: &row.labels,
         });
-        let rows: Vec<_> = rows.into_iter().map(MetricView::from).collect();
-        let (format, body) = (question.format, question.format.write(&rows[..])?);
-        Ok(Answer { body, format, source, link: link.flatten(), as_of })
+        question.answer(path, rows.collect(), Source::Postgres, now)
     }
 
-    /// The page from Redis, when it knows all of the range.
-    async fn recent_rows(
+    /// What Redis knows, when it knows all of the range.
+    async fn recent(
         &self,
         server_id: i32,
         question: &SamplesQuestion,
-        wanted: usize,
         mode: Mode,
-    ) -> Result<Option<(Vec<MetricRow>, i64)>, Failure> {
+    ) -> Result<Option<Known>, Failure> {
         if question.step != FINE {
             return Ok(None);
         }
@@ -135,34 +188,44 @@ impl App {
         let Some(recent) = self.store.hot.recent(server_id, from, to, freshness).await else {
             return Ok(None);
         };
-        let series = self.series(server_id, &question.metrics, mode).await?;
-        let after = question.after.map(|cursor| (cursor.ts, cursor.id));
-        let rows = page(server_id, &series, recent.rows, after, wanted);
-        Ok(Some((rows, recent.newest_ms + FINE)))
+        let series = match recent.series {
+            Some(series) => series,
+            None => Arc::new(self.series(server_id, &[], mode).await?),
+        };
+        Ok(Some(Known { rows: recent.rows, newest_ms: recent.newest_ms, series }))
     }
 }
 
-/// Windows of 10 s as rows in order of time and id, behind `after`; `series` by id.
-fn page(
+/// Windows of 10 s by time and series, and all series of their server by id.
+struct Known {
+    rows: Vec<WindowRow>,
+    newest_ms: i64,
+    series: Arc<Vec<SeriesMeta>>,
+}
+
+/// Windows as rows in order of time and id, behind the cursor; `windows` are in that order.
+fn page<'a>(
     server_id: i32,
-    series: &[SeriesMeta],
-    mut windows: Vec<WindowRow>,
-    after: Option<(i64, i64)>,
+    question: &SamplesQuestion,
+    series: &'a [SeriesMeta],
+    windows: &[WindowRow],
     wanted: usize,
-) -> Vec<MetricRow> {
-    windows.sort_unstable_by_key(|row| (row.ts_ms, row.series_id));
-    let behind = windows
-        .iter()
-        .filter(|row| after.is_none_or(|after| (row.ts_ms, metric_id(row.series_id, row.ts_ms)) > after));
-    let rows = behind.filter_map(|row| {
+) -> Vec<Sample<'a>> {
+    let after = question.after.map(|cursor| (cursor.ts, cursor.id));
+    let metrics = &question.metrics;
+    let rows = windows.iter().filter_map(|row| {
+        let id = metric_id(row.series_id, row.ts_ms);
+        if after.is_some_and(|after| (row.ts_ms, id) <= after) {
+            return None;
+        }
         let meta = &series[series.binary_search_by_key(&row.series_id, |s| s.id).ok()?];
-        Some(MetricRow {
-            id: metric_id(row.series_id, row.ts_ms),
+        (metrics.is_empty() || metrics.contains(&meta.metric_name)).then(|| Sample {
+            id,
             server_id,
-            metric_name: meta.metric_name.clone(),
+            metric_name: &meta.metric_name,
             value: row.value(meta.kind),
             ts_ms: row.ts_ms,
-            labels: meta.labels.clone(),
+            labels: &meta.labels,
         })
     });
     rows.take(wanted).collect()

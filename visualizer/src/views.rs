@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 use tidewatch_schemas::{Alert, AlertStatus, Labels, Severity, time::rfc3339};
-use tidewatch_store::{AnomalyRow, MetricRow, Server, StoredAlert};
+use tidewatch_store::{AnomalyRow, Server, StoredAlert};
 
 use crate::{
     fleet::status::Status,
@@ -61,42 +61,29 @@ impl ServerView {
 }
 
 #[derive(Debug, Serialize)]
-pub(crate) struct MetricView {
-    id: i64,
-    server_id: i32,
-    metric_name: String,
-    value: f64,
-    timestamp: String,
-    labels: Labels,
+pub(crate) struct MetricView<'a> {
+    pub(crate) id: i64,
+    pub(crate) server_id: i32,
+    pub(crate) metric_name: &'a str,
+    pub(crate) value: f64,
+    pub(crate) timestamp: &'a str,
+    pub(crate) labels: &'a Labels,
 }
 
-impl Table for [MetricView] {
+impl Table for [MetricView<'_>] {
     fn rows(&self, csv: &mut Csv) -> csv::Result<()> {
         csv.row(["id", "server_id", "metric_name", "value", "timestamp", "labels"].map(Field::Text))?;
         for row in self {
             csv.row([
                 Field::Whole(row.id),
                 Field::Whole(row.server_id.into()),
-                Field::Text(&row.metric_name),
+                Field::Text(row.metric_name),
                 Field::Number(row.value),
-                Field::Text(&row.timestamp),
-                Field::Text(&labels_text(&row.labels)),
+                Field::Text(row.timestamp),
+                Field::Text(&labels_text(row.labels)),
             ])?;
         }
         Ok(())
-    }
-}
-
-impl From<MetricRow> for MetricView {
-    fn from(row: MetricRow) -> Self {
-        Self {
-            id: row.id,
-            server_id: row.server_id,
-            metric_name: row.metric_name,
-            value: row.value,
-            timestamp: rfc3339(row.ts_ms),
-            labels: row.labels,
-        }
     }
 }
 

@@ -95,7 +95,7 @@ async fn every_kind_of_record_is_found_where_it_is_looked_for() {
     assert_eq!(db.store.hot.open_alerts_last_known().await, Some(alerts));
     assert_eq!(db.store.hot.servers_last_known().await, Some(vec![server.clone()]));
     let all = history.series(server.id, &[]).await.expect("series");
-    assert_eq!(db.store.hot.series(server.id, Freshness::Exact).await, Some(all));
+    assert_eq!(db.store.hot.series(server.id, Freshness::Exact).await.as_deref(), Some(&all));
     assert_eq!(next_offset(&db.store, "alerts").await, Some(2), "an empty record counts too");
 
     let batch = vec![

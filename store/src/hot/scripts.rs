@@ -4,14 +4,27 @@ use std::sync::LazyLock;
 
 use redis::Script;
 
-/// KEYS: recent. ARGV: what a lease's key begins with, first window, end, 1 = exact. Answers newest and the windows, or
-/// nothing.
+/// What both reading scripts say of a server's series: their version, and their text unless the reader has that version;
+/// nothing when they are not there or nobody vouches for them.
+const SERIES: &str = r"
+local function series(key, lease, known, exact)
+    local epoch, version = string.match(redis.call('GETRANGE', key, 0, 63), '^(%x+) (%x+)\n')
+    if not epoch then return false end
+    if exact and redis.call('EXISTS', lease .. epoch) == 0 then return false end
+    if version == known then return {version} end
+    local text = redis.call('GET', key)
+    return {version, string.sub(text, string.find(text, '\n', 1, true) + 1)}
+end
+";
+
+/// KEYS: recent, series. ARGV: what a lease's key begins with, first window, end, version of the series that the reader has,
+/// 1 = exact. Answers newest, the windows and the series, or nothing.
 pub(super) static READ: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
+    let read = r"
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'from', 'newest')
 if not head[1] or not head[2] or not head[3] then return false end
-if ARGV[4] == '1' and redis.call('EXISTS', ARGV[1] .. head[1]) == 0 then return false end
+local exact = ARGV[5] == '1'
+if exact and redis.call('EXISTS', ARGV[1] .. head[1]) == 0 then return false end
 local first, last = tonumber(ARGV[2]), tonumber(ARGV[3]) - 1
 if tonumber(head[2]) > first then return false end
 last = math.min(last, tonumber(head[3]))
@@ -20,23 +33,14 @@ for number = first, last do
     local blob = redis.call('HGET', KEYS[1], 'w' .. number)
     if blob then found[#found + 1] = {number, blob} end
 end
-return {tonumber(head[3]), found}
-",
-    )
+return {tonumber(head[3]), found, series(KEYS[2], ARGV[1], ARGV[4], exact)}
+";
+    Script::new(&format!("{SERIES}{read}"))
 });
 
-/// KEYS: recent. ARGV: what a lease's key begins with, 1 = exact. Answers newest and that window, or nothing.
-pub(super) static NEWEST: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-local head = redis.call('HMGET', KEYS[1], 'epoch', 'newest')
-if not head[1] or not head[2] then return false end
-if ARGV[2] == '1' and redis.call('EXISTS', ARGV[1] .. head[1]) == 0 then return false end
-local blob = redis.call('HGET', KEYS[1], 'w' .. head[2])
-if not blob then return false end
-return {tonumber(head[2]), {{tonumber(head[2]), blob}}}
-",
-    )
+/// KEYS: series. ARGV: what a lease's key begins with, version that the reader has, 1 = exact.
+pub(super) static READ_SERIES: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(&format!("{SERIES}return series(KEYS[1], ARGV[1], ARGV[2], ARGV[3] == '1')"))
 });
 
 /// KEYS: recent, series. ARGV: epoch, window, blob, windows kept, milliseconds to live, the window this writer appended

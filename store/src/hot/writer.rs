@@ -8,7 +8,7 @@ use std::time::Duration;
 use hashbrown::{HashMap, HashSet};
 use redis::{Pipeline, Value};
 
-use super::{Hot, HotError, KEPT, Vouched, WINDOW, blob, scripts};
+use super::{Hot, HotError, KEPT, WINDOW, blob, catalog, scripts};
 use crate::{SeriesMeta, Server, StoredAlert, WindowRow};
 use tidewatch_schemas::AlertStatus;
 
@@ -116,8 +116,7 @@ impl HotWriter {
 
     fn series(&self, pipe: &mut Pipeline, changed: &Refresh) {
         for (server_id, series) in &changed.series {
-            let vouched = Vouched { epoch: self.epoch.clone(), value: series };
-            if let Ok(text) = serde_json::to_string(&vouched) {
+            if let Some(text) = catalog::text(&self.epoch, series) {
                 pipe.cmd("SET")
                     .arg(self.hot.series_key(*server_id))
                     .arg(text)
