@@ -1,16 +1,20 @@
 //! From a batch to a commit, whatever it takes: waits for PostgreSQL, sends what cannot be written to the dead letters,
-//! finds the one bad record by halving, and then tells Redis.
+//! finds the one bad record by halving, and then tells Redis: at once, or while the next batch, if there is one, is written.
 //!
-//! Invariant: a batch is given up only when its partitions are not ours any more.
+//! Invariant: a batch is given up only when its partitions are not ours any more. Redis hears of commits in their order, and
+//! is never more than one behind.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use hashbrown::HashMap;
 use tidewatch_schemas::Reason;
 use tidewatch_service_kit::{Shutdown, health::Component, retry};
 use tidewatch_store::{
     Error, History,
-    hot::writer::{HotWriter, Refresh},
+    hot::{
+        HotError,
+        writer::{HotWriter, Refresh, Refreshed},
+    },
 };
 use tokio::sync::{Mutex, mpsc};
 
@@ -20,6 +24,10 @@ use crate::{
     record::{Body, Item},
     write::{Positions, WriteError, Writer},
 };
+
+mod transact;
+
+use transact::transact;
 
 /// Records read under one assignment of partitions.
 #[derive(Debug)]
@@ -74,6 +82,8 @@ pub struct Committer<D> {
     /// Whether PostgreSQL, Kafka's dead letters or Redis were away at the last look: each is said once.
     away: Away,
     generation: u64,
+    /// What the last commit changed, if Redis has not been told yet.
+    untold: Option<Refresh>,
 }
 
 #[derive(Debug, Default)]
@@ -104,23 +114,39 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
         shutdown: Shutdown,
     ) -> Self {
         let away = Away::default();
-        Self { history, hot, writer, dead_letters, owned, metrics, health, shutdown, away, generation: 0 }
+        Self {
+            history,
+            hot,
+            writer,
+            dead_letters,
+            owned,
+            metrics,
+            health,
+            shutdown,
+            away,
+            generation: 0,
+            untold: None,
+        }
     }
 
     /// Until the consumer hangs up.
     pub async fn run(&mut self, mut batches: mpsc::Receiver<Batch>, told: &std::sync::mpsc::Sender<Told>) {
         let mut beat = tokio::time::interval(std::time::Duration::from_secs(1));
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut next = None;
         loop {
-            let batch = tokio::select! {
-                batch = batches.recv() => match batch {
-                    Some(batch) => batch,
-                    None => return,
+            let batch = match next.take() {
+                Some(batch) => batch,
+                None => tokio::select! {
+                    batch = batches.recv() => match batch {
+                        Some(batch) => batch,
+                        None => return,
+                    },
+                    _ = beat.tick() => {
+                        self.beat().await;
+                        continue;
+                    }
                 },
-                _ = beat.tick() => {
-                    self.beat().await;
-                    continue;
-                }
             };
             let generation = batch.generation;
             let ends = ends(&batch.items);
@@ -132,6 +158,10 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
                     Told::Lost(generation)
                 }
             };
+            next = batches.try_recv().ok();
+            if next.is_none() {
+                self.tell_redis().await;
+            }
             if told.send(message).is_err() {
                 return;
             }
@@ -139,6 +169,10 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
     }
 
     async fn commit(&mut self, batch: Batch) -> Result<(), GivenUp> {
+        if batch.generation != self.generation {
+            // what was committed under the assignment before is the old epoch's
+            self.tell_redis().await;
+        }
         self.adopt(batch.generation);
         let mut items = batch.items;
         self.settle(batch.generation, &mut items).await
@@ -166,7 +200,7 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
                 match self.write(generation, items).await? {
                     Ok(refresh) => {
                         self.recovered();
-                        self.refresh(refresh).await;
+                        self.untold = Some(refresh);
                         return Ok(());
                     }
                     Err(WriteError::Zombie) => {
@@ -208,34 +242,26 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
         })
     }
 
-    /// One transaction. The outer result is about the assignment, the inner about PostgreSQL.
+    /// One transaction, and meanwhile what Redis has still to be told of the one before. The outer result is about the
+    /// assignment, the inner about PostgreSQL.
     async fn write(
         &mut self,
         generation: u64,
         items: &[Item],
     ) -> Result<Result<Refresh, WriteError>, GivenUp> {
-        let owned = Arc::clone(&self.owned);
-        let mut owned = owned.lock().await;
-        if owned.generation != generation {
-            return Err(GivenUp::Superseded);
-        }
-        let (history, writer) = (&self.history, &mut self.writer);
-        let mut outcome = Ok(Refresh::default());
-        let call = async {
-            let mut conn = history.pool().acquire().await?;
-            outcome = writer.write(&mut conn, items, &mut owned.positions).await;
-            // for the breaker only what PostgreSQL did counts; a lost answer must not go back into the pool as it is
-            match &mut outcome {
-                Err(WriteError::Store(error)) if error.is_outage() => {
-                    let error = std::mem::replace(error, Error::Open);
-                    conn.close_on_drop();
-                    Err(error)
-                }
-                _ => Ok(()),
+        let untold = self.untold.take();
+        let earlier = async {
+            match &untold {
+                Some(refresh) => Some(self.hot.refresh(refresh).await),
+                None => None,
             }
         };
-        let guarded = history.guard(call).await;
-        Ok(guarded.map_err(WriteError::Store).and(outcome))
+        let write = transact(&self.history, &mut self.writer, &self.owned, generation, items);
+        let (written, refreshed) = tokio::join!(write, earlier);
+        if let (Some(refresh), Some(refreshed)) = (untold, refreshed) {
+            self.refreshed(&refresh, refreshed);
+        }
+        written
     }
 
     /// Sends dead letters; afterwards only their offsets are left to write.
@@ -250,6 +276,8 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
             if self.owned.lock().await.generation != generation {
                 return Err(GivenUp::Superseded);
             }
+            // Kafka may take its time
+            self.tell_redis().await;
             let letters = &self.dead_letters;
             let sending = bad.iter().map(|item| async {
                 match &item.body {
@@ -320,9 +348,16 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
         Ok(())
     }
 
-    async fn refresh(&mut self, refresh: Refresh) {
-        let began = Instant::now();
-        match self.hot.refresh(&refresh).await {
+    /// Whatever the last commit changed, if Redis has not been told yet.
+    async fn tell_redis(&mut self) {
+        if let Some(refresh) = self.untold.take() {
+            let refreshed = self.hot.refresh(&refresh).await;
+            self.refreshed(&refresh, refreshed);
+        }
+    }
+
+    fn refreshed(&mut self, refresh: &Refresh, refreshed: Result<Refreshed, HotError>) {
+        match refreshed {
             Ok(refreshed) => {
                 refreshed.lacking_series.into_iter().for_each(|id| self.writer.series_again(id));
                 self.redis_is(None);
@@ -334,7 +369,6 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
                 self.redis_is(Some(&error.to_string()));
             }
         }
-        tracing::trace!(took = ?began.elapsed(), "refreshed redis");
     }
 
     /// Keeps Redis' answers exact while nothing is committed. For partitions that are somebody else's now, or that are
