@@ -5,6 +5,7 @@
 //! tw:series:{server id}  string epoch, version, and on the next line all series of the server as JSON
 //! tw:servers             hash   server id -> JSON
 //! tw:alerts:open         hash   alert id -> JSON
+//! tw:kept:{question}     string what a reader found, for others, for some seconds
 //! tw:lease:{epoch}       string there while the writer of that epoch lives and misses nothing
 //! ```
 //! Invariant: an exact answer equals PostgreSQL's, or there is none. A writer that missed one refresh takes a new epoch
@@ -174,6 +175,23 @@ impl Hot {
         self.seen("alerts", Some(alerts))
     }
 
+    /// What a reader has kept under this key for others; true as far as it itself says.
+    pub async fn kept(&self, key: &str) -> Option<Vec<u8>> {
+        let found: Option<Vec<u8>> =
+            self.ask("kept", async |redis| redis.get(self.kept_key(key)).await).await?;
+        self.seen("kept", found)
+    }
+
+    /// Keeps something for other readers, for a tenth less than `time` or up to that: what many keep at once does not go at
+    /// once.
+    pub async fn keep(&self, key: &str, value: &[u8], time: Duration) {
+        let most = time.as_millis() as u64;
+        let lifetime = rand::random_range(most - most / 10..=most);
+        let keep =
+            async |redis: &mut ConnectionManager| redis.pset_ex(self.kept_key(key), value, lifetime).await;
+        let _: Option<()> = self.ask("keep", keep).await;
+    }
+
     /// Whether Redis answers.
     pub async fn ping(&self) -> bool {
         self.ask("ping", async |redis| redis::cmd("PING").query_async::<String>(redis).await).await.is_some()
@@ -242,6 +260,10 @@ impl Hot {
 
     fn series_key(&self, server_id: i32) -> String {
         format!("{}series:{server_id}", self.prefix)
+    }
+
+    fn kept_key(&self, key: &str) -> String {
+        format!("{}kept:{key}", self.prefix)
     }
 
     fn servers_key(&self) -> String {

@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -18,9 +18,10 @@ use tokio::sync::Semaphore;
 
 use crate::{
     fleet::{self, Overview},
-    keep::{Kept, Shared},
+    keep::{Kept, Shared, SharedByKey},
     live::Events,
     metrics::Metrics,
+    query::many::cached::Found,
 };
 
 /// How long the directory and the fleet's state are good for.
@@ -28,9 +29,6 @@ pub(crate) const SHARED: Duration = Duration::from_secs(1);
 
 /// The same while no server is known: whoever just started the first one waits for it.
 const SHARED_EMPTY: Duration = Duration::from_millis(200);
-
-/// Ranges of the fleet page that are shared at once.
-const FLEETS: usize = 32;
 
 /// Whether an answer has to be true now, or may be the last that is known (and is marked so).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +135,9 @@ pub(crate) struct App {
     /// From when on each tier has windows.
     pub(crate) kept_from: Shared<[Option<i64>; 4]>,
     directory: Shared<Directory>,
-    gauges: Mutex<HashMap<String, Arc<Shared<Vec<FleetPoint>>>>>,
+    /// The summary gauges of a range of the fleet page.
+    pub(crate) gauges: SharedByKey<Vec<FleetPoint>>,
+    pub(crate) reduced: SharedByKey<Found>,
 }
 
 impl App {
@@ -165,7 +165,8 @@ impl App {
             past: Shared::default(),
             kept_from: Shared::default(),
             directory: Shared::default(),
-            gauges: Mutex::default(),
+            gauges: SharedByKey::default(),
+            reduced: SharedByKey::default(),
         }
     }
 
@@ -203,16 +204,6 @@ impl App {
             )
             .into()
         })
-    }
-
-    /// The summary gauges of one range.
-    pub(crate) fn gauges(&self, key: &str) -> Arc<Shared<Vec<FleetPoint>>> {
-        let mut ranges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
-        if ranges.len() >= FLEETS && !ranges.contains_key(key) {
-            // those that nobody is using right now
-            ranges.retain(|_, shared| Arc::strong_count(shared) > 1);
-        }
-        Arc::clone(ranges.entry(key.to_owned()).or_default())
     }
 
     pub(crate) fn is_degraded(&self) -> bool {

@@ -173,7 +173,7 @@ impl App {
         let grid = Grid::for_width(range, SPARK);
         let (points, past) = if mode == Mode::Fresh {
             let read = async { Ok(self.store.history.fleet(grid.t0, range.to, grid.step).await?) };
-            let (points, points_there) = self.gauges(key).get(GAUGES, busy, read).await?;
+            let (points, points_there) = self.gauges.of(key).get(GAUGES, busy, read).await?;
             there &= points_there;
             let past = self.past.get(PAST, busy, self.read_past(overview.as_of)).await?.0;
             (points, Some(past))

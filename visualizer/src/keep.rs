@@ -1,5 +1,5 @@
-//! Answers in memory, for two reasons: [`Shared`] so that many who ask the same at once cost one question, [`Kept`] so
-//! that the last good answer is still there while PostgreSQL is away.
+//! Answers in memory, for two reasons: [`Shared`] so that many who ask the same at once cost one question ([`SharedByKey`] where
+//! there are many such questions), [`Kept`] so that the last good answer is still there while PostgreSQL is away.
 //!
 //! Keeps: both are bounded, and neither gives an answer to another question than the one it was made for.
 
@@ -68,6 +68,30 @@ impl<T> Shared<T> {
     /// The last value, however old.
     pub(crate) async fn last(&self) -> Option<Arc<T>> {
         self.state.lock().await.value.as_ref().map(|(_, value)| Arc::clone(value))
+    }
+}
+
+/// Questions that are shared at once.
+const QUESTIONS: usize = 32;
+
+/// Shared values by question.
+#[derive(Debug)]
+pub(crate) struct SharedByKey<T>(Mutex<HashMap<String, Arc<Shared<T>>>>);
+
+impl<T> Default for SharedByKey<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> SharedByKey<T> {
+    pub(crate) fn of(&self, key: &str) -> Arc<Shared<T>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= QUESTIONS && !all.contains_key(key) {
+            // those that nobody is using right now
+            all.retain(|_, shared| Arc::strong_count(shared) > 1);
+        }
+        Arc::clone(all.entry(key.to_owned()).or_default())
     }
 }
 

@@ -136,7 +136,7 @@ impl Across {
 
 impl ReduceQuery {
     /// Windows to read, at most.
-    fn windows(&self) -> i64 {
+    pub fn windows(&self) -> i64 {
         (self.to_ms - self.from_ms + self.lead_ms) / self.tier.window_ms() * self.series.len() as i64
     }
 

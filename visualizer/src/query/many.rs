@@ -9,6 +9,7 @@ use tidewatch_schemas::{Labels, SeriesKind, time::rfc3339};
 use tidewatch_service_kit::http::Problem;
 use tidewatch_store::{Across, OverTime, ReduceQuery, Reduced, SeriesMeta, Tier};
 
+pub(crate) mod cached;
 mod groups;
 mod steps;
 
@@ -19,7 +20,7 @@ use super::{Resolution, ServerName};
 use crate::{
     app::{App, Directory, Failure, Mode, busy},
     format::{Csv, Field, Format, Table, labels_text},
-    keep::{Answer, Source},
+    keep::Answer,
     matchers::Matcher,
     params::{HOUR, Params, Range, bad},
     query::columns::{Grid, STEPS, lead},
@@ -234,8 +235,8 @@ impl App {
             across: question.across,
             limit: self.max_points,
         };
-        let reduced = history.reduce(&query).await?;
-        let as_of = (self.clock)();
+        let reduced = self.reduced(&query).await?;
+        let (as_of, source) = (reduced.as_of, reduced.source);
         let (question, format) = (question.clone(), question.format);
         let build = move || {
             format.write(&ManyView {
@@ -248,12 +249,12 @@ impl App {
                 by: &question.by,
                 group: question.across.map(|across| name_of(&ACROSS, across)),
                 t0: grid.t0,
-                series: lines(grid, &groups, &reduced),
+                series: lines(grid, &groups, &reduced.values),
             })
         };
         let built = tokio::task::spawn_blocking(build).await;
         let body = built.map_err(|e| Failure::Outage(e.to_string()))??;
-        Ok(Answer { body, format, source: Source::Postgres, link: None, as_of })
+        Ok(Answer { body, format, source, link: None, as_of })
     }
 }
 

@@ -31,6 +31,25 @@ impl Answered {
     }
 }
 
+async fn get_from(router: &Router, path: &str) -> Answered {
+    let request = Request::get(path).body(Body::empty()).expect("request");
+    let response = router.clone().oneshot(request).await.expect("an answer");
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, 64 << 20).await.expect("body");
+    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    Answered { status: parts.status.as_u16(), headers: parts.headers, body }
+}
+
+/// One of several on the same store.
+fn instance(stack: &Stack, store: &Store) -> (Router, Shutdown) {
+    let (config, deps, shutdown) = (stack.config(), Deps::default(), Shutdown::new());
+    let metrics = Metrics::new(&deps.metrics);
+    let app = App::new(&config, store.clone(), metrics, live::events(), shutdown.clone(), || NOW);
+    let app = Arc::new(app);
+    tokio::spawn(watch::watch(Arc::clone(&app), deps.health.component("history")));
+    (router(app), shutdown)
+}
+
 /// The service without its listener and without Kafka.
 struct Service {
     router: Router,
@@ -41,24 +60,16 @@ struct Service {
 
 impl Service {
     async fn start(stack: &Stack) -> Self {
-        let (config, deps, shutdown) = (stack.config(), Deps::default(), Shutdown::new());
+        let (config, deps) = (stack.config(), Deps::default());
         let breakers = breaker::gauges(&deps.metrics);
         let store = Store::new(&config.store, "visualizer", &deps.metrics, &breakers).expect("store");
         let seeded = seed::seed(&store).await;
-        let metrics = Metrics::new(&deps.metrics);
-        let app = App::new(&config, store.clone(), metrics, live::events(), shutdown.clone(), || NOW);
-        let app = Arc::new(app);
-        tokio::spawn(watch::watch(Arc::clone(&app), deps.health.component("history")));
-        Self { router: router(app), seeded, store, shutdown }
+        let (router, shutdown) = instance(stack, &store);
+        Self { router, seeded, store, shutdown }
     }
 
     async fn get(&self, path: &str) -> Answered {
-        let request = Request::get(path).body(Body::empty()).expect("request");
-        let response = self.router.clone().oneshot(request).await.expect("an answer");
-        let (parts, body) = response.into_parts();
-        let bytes = to_bytes(body, 64 << 20).await.expect("body");
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answered { status: parts.status.as_u16(), headers: parts.headers, body }
+        get_from(&self.router, path).await
     }
 
     /// All pages one after the other.

@@ -42,6 +42,42 @@ async fn many_servers_are_answered_as_each_of_them_is() {
     bad_questions_are_refused(&service).await;
 }
 
+/// Twenty days of minutes of everybody.
+const DEAR: &str = "/api/v1/query?metric=node_load1&from=now-20d&to=now&step=60000&group=avg";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dear_question_is_asked_once_for_all_instances() {
+    let stack = Stack::start("postgres redis");
+    let service = Service::start(&stack).await;
+    let another = || instance(&stack, &service.store).0;
+    let first = service.get(DEAR).await;
+    assert_eq!((first.status, first.header("x-tidewatch-source")), (200, Some("postgres")));
+    assert!(!series(&first).is_empty());
+    let second = get_from(&another(), DEAR).await;
+    assert_eq!((second.header("x-tidewatch-source"), &second.body), (Some("redis"), &first.body));
+
+    let config = stack.config();
+    let client = redis::Client::open(config.store.redis_url.reveal()).expect("client");
+    let mut redis = client.get_multiplexed_async_connection().await.expect("connect");
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*kept:*").query_async(&mut redis).await.expect("keys");
+    let [key] = &keys[..] else { panic!("one question was dear: {keys:?}") };
+    let lifetime: i64 = redis::cmd("PTTL").arg(key).query_async(&mut redis).await.expect("lifetime");
+    assert!((1..=10_000).contains(&lifetime), "{lifetime}");
+    let old = |as_of: i64| rmp_serde::to_vec(&(as_of, [(0, NOW - 60_000, 4.5)])).expect("text");
+    for (wrong, source) in [
+        (b"garbage of somebody else".to_vec(), "postgres"),
+        (old(NOW - 5_001), "postgres"),
+        (old(NOW + 1), "postgres"),
+        (old(NOW - 4_000), "redis"),
+    ] {
+        let () = redis::cmd("SET").arg(key).arg(wrong).query_async(&mut redis).await.expect("set");
+        let answer = get_from(&another(), DEAR).await;
+        assert_eq!(answer.header("x-tidewatch-source"), Some(source));
+        let as_of = answer.body["as_of"].as_i64().expect("time");
+        assert_eq!(as_of, if source == "redis" { NOW - 4_000 } else { NOW });
+    }
+}
+
 /// The same answer, written in three ways.
 async fn formats_hold_the_same(service: &Service) {
     for question in [
