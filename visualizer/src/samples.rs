@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use tidewatch_schemas::{Labels, time::rfc3339};
+use serde_json::value::{RawValue, to_raw_value};
+use tidewatch_schemas::time::rfc3339;
 use tidewatch_service_kit::http::Problem;
 use tidewatch_store::{Freshness, MetricsQuery, SeriesMeta, WindowRow, rows::metric_id};
 
@@ -16,7 +17,7 @@ use crate::{
     keep::{Answer, Source},
     params::{HOUR, Params, Range, SECOND, bad},
     query::columns::{COARSE, FINE},
-    views::MetricView,
+    views::{LabelsView, MetricView},
 };
 
 /// One value, of what is held elsewhere.
@@ -27,7 +28,7 @@ struct Sample<'a> {
     metric_name: &'a str,
     value: f64,
     ts_ms: i64,
-    labels: &'a Labels,
+    labels: LabelsView<'a>,
 }
 
 #[derive(Debug, Clone)]
@@ -77,6 +78,20 @@ impl SamplesQuestion {
             "metrics {:?} {:?} {range} {} {} {:?} {:?}",
             self.server, self.metrics, self.step, self.limit, self.after, self.format
         )
+    }
+
+    /// For each of the series. Labels are written once for all rows: they are most of an answer.
+    fn texts(&self, series: &[SeriesMeta]) -> Vec<Text> {
+        let text = |meta: &SeriesMeta| {
+            if !self.metrics.is_empty() && !self.metrics.contains(&meta.metric_name) {
+                return Text::Unwanted;
+            }
+            match self.format {
+                Format::MessagePack => Text::Plain,
+                Format::Json | Format::Csv => to_raw_value(&meta.labels).map_or(Text::Plain, Text::Json),
+            }
+        };
+        series.iter().map(text).collect()
     }
 
     /// `rows` are one more than asked for when there is a next page.
@@ -146,7 +161,8 @@ impl App {
         let wanted = question.limit + 1;
         if let Some(recent) = self.recent(server.id, question, mode).await? {
             let as_of = if mode == Mode::Fresh { now } else { recent.newest_ms + FINE };
-            let rows = page(server.id, question, &recent.series, &recent.rows, wanted);
+            let texts = question.texts(&recent.series);
+            let rows = page(server.id, question, &recent.series, &texts, &recent.rows, wanted);
             return question.answer(path, rows, Source::Redis, as_of);
         }
         if mode == Mode::LastKnown {
@@ -168,7 +184,7 @@ impl App {
             metric_name: &row.metric_name,
             value: row.value,
             ts_ms: row.ts_ms,
-            labels: &row.labels,
+            labels: LabelsView::Plain(&row.labels),
         });
         question.answer(path, rows.collect(), Source::Postgres, now)
     }
@@ -196,6 +212,15 @@ impl App {
     }
 }
 
+/// What the rows of one series are written with.
+enum Text {
+    /// By the question's names.
+    Unwanted,
+    Plain,
+    /// Its labels.
+    Json(Box<RawValue>),
+}
+
 /// Windows of 10 s by time and series, and all series of their server by id.
 struct Known {
     rows: Vec<WindowRow>,
@@ -203,29 +228,36 @@ struct Known {
     series: Arc<Vec<SeriesMeta>>,
 }
 
-/// Windows as rows in order of time and id, behind the cursor; `windows` are in that order.
+/// Windows as rows in order of time and id, behind the cursor; `windows` are in that order, and `texts` are in that of the
+/// series.
 fn page<'a>(
     server_id: i32,
     question: &SamplesQuestion,
     series: &'a [SeriesMeta],
+    texts: &'a [Text],
     windows: &[WindowRow],
     wanted: usize,
 ) -> Vec<Sample<'a>> {
     let after = question.after.map(|cursor| (cursor.ts, cursor.id));
-    let metrics = &question.metrics;
     let rows = windows.iter().filter_map(|row| {
         let id = metric_id(row.series_id, row.ts_ms);
         if after.is_some_and(|after| (row.ts_ms, id) <= after) {
             return None;
         }
-        let meta = &series[series.binary_search_by_key(&row.series_id, |s| s.id).ok()?];
-        (metrics.is_empty() || metrics.contains(&meta.metric_name)).then(|| Sample {
+        let place = series.binary_search_by_key(&row.series_id, |s| s.id).ok()?;
+        let meta = &series[place];
+        let labels = match &texts[place] {
+            Text::Unwanted => return None,
+            Text::Plain => LabelsView::Plain(&meta.labels),
+            Text::Json(text) => LabelsView::Json(text),
+        };
+        Some(Sample {
             id,
             server_id,
             metric_name: &meta.metric_name,
             value: row.value(meta.kind),
             ts_ms: row.ts_ms,
-            labels: &meta.labels,
+            labels,
         })
     });
     rows.take(wanted).collect()

@@ -2,7 +2,10 @@
 //!
 //! Keeps: the field names of the HTTP interface; times as RFC 3339 text.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
+use serde_json::value::RawValue;
 use tidewatch_schemas::{Alert, AlertStatus, Labels, Severity, time::rfc3339};
 use tidewatch_store::{AnomalyRow, Server, StoredAlert};
 
@@ -60,6 +63,14 @@ impl ServerView {
     }
 }
 
+/// Labels of a row: as they are, or as JSON that was written once for all rows of their series.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub(crate) enum LabelsView<'a> {
+    Plain(&'a Labels),
+    Json(&'a RawValue),
+}
+
 #[derive(Debug, Serialize)]
 pub(crate) struct MetricView<'a> {
     pub(crate) id: i64,
@@ -67,20 +78,24 @@ pub(crate) struct MetricView<'a> {
     pub(crate) metric_name: &'a str,
     pub(crate) value: f64,
     pub(crate) timestamp: &'a str,
-    pub(crate) labels: &'a Labels,
+    pub(crate) labels: LabelsView<'a>,
 }
 
 impl Table for [MetricView<'_>] {
     fn rows(&self, csv: &mut Csv) -> csv::Result<()> {
         csv.row(["id", "server_id", "metric_name", "value", "timestamp", "labels"].map(Field::Text))?;
         for row in self {
+            let labels = match row.labels {
+                LabelsView::Plain(labels) => labels_text(labels).into(),
+                LabelsView::Json(text) => Cow::Borrowed(text.get()),
+            };
             csv.row([
                 Field::Whole(row.id),
                 Field::Whole(row.server_id.into()),
                 Field::Text(row.metric_name),
                 Field::Number(row.value),
                 Field::Text(row.timestamp),
-                Field::Text(&labels_text(row.labels)),
+                Field::Text(&labels),
             ])?;
         }
         Ok(())
