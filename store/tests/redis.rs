@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidewatch_schemas::Origin;
 use tidewatch_store::{
-    Freshness, Server, WindowRow,
+    Freshness, People, Server, WindowRow,
     hot::writer::{HotWriter, Refresh, ServerWindow},
     testing::{Database, Stack},
 };
@@ -169,6 +169,7 @@ async fn servers_are_known_by_name() {
         labels: [("os".to_owned(), "linux".to_owned())].into(),
         first_seen_ms: T0,
         last_seen_ms: T0 + 10_000,
+        people: People::default(),
     };
     assert_eq!(db.store.hot.servers_last_known().await, None);
     let servers = vec![server(2, "web"), server(9, "db")];

@@ -116,7 +116,9 @@ impl App {
         });
         let rows: Vec<_> = rows.into_iter().map(MetricView::from).collect();
         let (format, body) = (question.format, question.format.write(&rows[..])?);
-        Ok(Answer { body, format, source, link: link.flatten(), as_of })
+        // the last step begins before the end and is whole
+        let ends = Some(question.range.to + question.step);
+        Ok(Answer { body, format, source, link: link.flatten(), as_of, ends })
     }
 
     /// The page from Redis, when it knows all of the range.

@@ -3,7 +3,10 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use axum::body::{Body, to_bytes};
+use axum::{
+    body::{Body, to_bytes},
+    http::header,
+};
 use serde_json::Value;
 use tidewatch_service_kit::{Deps, Shutdown, breaker};
 use tidewatch_store::Store;
@@ -12,7 +15,9 @@ use tower::ServiceExt;
 use super::*;
 use crate::{live, metrics::Metrics, watch};
 
+mod freshness;
 mod many;
+mod people;
 pub(crate) mod seed;
 pub(crate) mod stack;
 
@@ -53,7 +58,13 @@ impl Service {
     }
 
     async fn get(&self, path: &str) -> Answered {
-        let request = Request::get(path).body(Body::empty()).expect("request");
+        self.ask("GET", path, &[], "").await
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answered {
+        let request = Request::builder().method(method).uri(path);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = request.body(Body::from(body.to_owned())).expect("request");
         let response = self.router.clone().oneshot(request).await.expect("an answer");
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 64 << 20).await.expect("body");
