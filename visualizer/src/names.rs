@@ -143,20 +143,16 @@ impl App {
             limit: question.limit + 1,
         };
         let as_of = (self.clock)();
-        match &question.label {
-            Some(label) => {
-                let found = self.values(question, label, &directory, &query).await?;
-                let found = found.into_iter().map(|(value, counts)| Value { value, counts });
-                let (values, more) = page(found, question.limit);
-                json(&ValuesView { as_of, label, values, more }, Source::Postgres, as_of)
-            }
-            None => {
-                let found = self.store.history.metric_names(&query).await?;
-                let found = found.into_iter().map(|(name, series)| MetricName { name, series });
-                let (metrics, more) = page(found, question.limit);
-                json(&MetricsView { as_of, metrics, more }, Source::Postgres, as_of)
-            }
+        if let Some(label) = &question.label {
+            let found = self.values(question, label, &directory, &query).await?;
+            let found = found.into_iter().map(|(value, counts)| Value { value, counts });
+            let (values, more) = page(found, question.limit);
+            return json(&ValuesView { as_of, label, values, more }, Source::Postgres, as_of);
         }
+        let found = self.store.history.metric_names(&query).await?;
+        let found = found.into_iter().map(|(name, series)| MetricName { name, series });
+        let (metrics, more) = page(found, question.limit);
+        json(&MetricsView { as_of, metrics, more }, Source::Postgres, as_of)
     }
 
     /// Of servers and series, or of servers alone.
