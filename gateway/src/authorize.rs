@@ -17,6 +17,8 @@ use crate::{
 enum Right {
     Read,
     Write,
+    /// Say something of a server.
+    Administer,
     /// Any role will do.
     BeKnown,
     /// No role is needed.
@@ -28,6 +30,7 @@ impl Role {
         match right {
             Right::Read => matches!(self, Self::Viewer | Self::Admin),
             Right::Write => matches!(self, Self::Writer | Self::Admin),
+            Right::Administer => self == Self::Admin,
             Right::BeKnown | Right::Nothing => true,
         }
     }
@@ -40,10 +43,12 @@ fn right(place: Place, method: &Method) -> Result<Right, &'static str> {
     let found = match (place, method) {
         (Place::Page | Place::SignIn, m) if GET.contains(m) => Right::Nothing,
         (Place::Session, &Method::POST) | (Place::Nowhere, _) => Right::Nothing,
-        (Place::Read, m) if GET.contains(m) => Right::Read,
+        (Place::Read | Place::Server, m) if GET.contains(m) => Right::Read,
+        (Place::Server, &Method::PATCH) => Right::Administer,
         (Place::Ingest, &Method::POST) => Right::Write,
         (Place::Session, m) if GET.contains(m) || m == Method::DELETE => Right::BeKnown,
         (Place::Page | Place::SignIn | Place::Read, _) => return Err("GET, HEAD"),
+        (Place::Server, _) => return Err("GET, HEAD, PATCH"),
         (Place::Ingest, _) => return Err("POST"),
         (Place::Session, _) => return Err("GET, HEAD, POST, DELETE"),
         (Place::NowhereInApi, _) => Right::BeKnown,

@@ -165,7 +165,7 @@ impl Door {
         let caller = caller.ok();
         match place {
             Place::Ingest => self.forwarder.forward(&self.ingest, peer, caller.as_ref(), request).await,
-            Place::Read | Place::Page => {
+            Place::Read | Place::Server | Place::Page => {
                 self.forwarder.forward(&self.visualizer, peer, caller.as_ref(), request).await
             }
             Place::Session => {
@@ -212,6 +212,10 @@ fn write_safety(place: Place, headers: &mut HeaderMap) {
     // what depends on who asks is nobody else's to keep
     if place != Place::Page {
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    }
+    if place.is_in_api() {
+        // what the service behind cannot say: it does not see how the door knows who asks
+        headers.append(header::VARY, HeaderValue::from_static("authorization, x-api-key, cookie"));
     }
 }
 

@@ -156,9 +156,10 @@ impl Writer {
         events::insert_anomalies(&mut transaction, &anomalies).await?;
         events::upsert_expectations(&mut transaction, &expected).await?;
         self.reach(Step::Servers)?;
+        let mut people = Vec::new();
         if !plan.seen.is_empty() {
             let seen: Vec<(i32, i64)> = plan.seen.iter().map(|(id, ms)| (*id, *ms)).collect();
-            catalog::touch(&mut transaction, &seen).await?;
+            people = catalog::touch(&mut transaction, &seen).await?;
         }
         for (id, info) in &plan.described {
             catalog::describe(&mut transaction, *id, info.ip_address.as_deref(), &info.labels).await?;
@@ -174,7 +175,7 @@ impl Writer {
                 *position = Some(m.to);
             }
         }
-        refresh.servers = self.ids.committed(&plan.seen, &plan.longer, &plan.described);
+        refresh.servers = self.ids.committed(&plan.seen, &plan.longer, &plan.described, people);
         refresh.series = self.ids.take_new_series();
         refresh.windows = std::mem::take(&mut plan.for_redis);
         self.record(items, &plan, began, [alerts.len(), anomalies.len(), expected.len()]);

@@ -1,4 +1,4 @@
-//! The history in PostgreSQL, as the visualizer reads it.
+//! The history in PostgreSQL, as the visualizer reads it, and what people say of servers, which it writes.
 //!
 //! Every call is bounded three ways: by the breaker, by a time limit, and by the rows it may return. Times are
 //! milliseconds since 1970 UTC; a range is `[from, to)`.
@@ -15,6 +15,7 @@ mod events;
 mod fleet;
 mod lease;
 mod metrics;
+mod names;
 mod odd;
 mod reduce;
 pub(crate) mod servers;
@@ -23,6 +24,7 @@ pub(crate) mod windows;
 pub use events::{AlertQuery, AnomalyQuery};
 pub use fleet::FleetPoint;
 pub use metrics::MetricsQuery;
+pub use names::NamesQuery;
 pub use reduce::{Across, JOIN_MS, OverTime, ReduceQuery, Reduced};
 pub use servers::ServerRef;
 pub use windows::MAX_WINDOWS;

@@ -163,6 +163,20 @@ impl Hot {
         self.seen("servers", (!servers.is_empty()).then_some(servers))
     }
 
+    /// Replaces what is last known of a server, when a person said something new of it. Nobody waits for Redis: its writer
+    /// says the same with the server's next window.
+    pub async fn replace_server(&self, server: &Server) {
+        let Ok(text) = serde_json::to_string(server) else { return };
+        let replaced: Option<bool> = self
+            .ask("replace", async |redis| {
+                scripts::REPLACE.key(self.servers_key()).arg(server.id).arg(&text).invoke_async(redis).await
+            })
+            .await;
+        if let Some(there) = replaced {
+            self.seen("replace", there.then_some(()));
+        }
+    }
+
     /// The open alerts, newest first, as last known: to be marked as stale.
     pub async fn open_alerts_last_known(&self) -> Option<Vec<StoredAlert>> {
         let all: std::collections::HashMap<String, String> =

@@ -1,4 +1,5 @@
-//! The shape of PostgreSQL (history) and of Redis (hot answers): the sink writes it, the visualizer reads it.
+//! The shape of PostgreSQL (history) and of Redis (hot answers): the sink writes it, the visualizer reads it and writes what
+//! people say.
 //!
 //! ```text
 //! sink -> write:: (rows + offsets, one transaction) -> PostgreSQL -> history:: -> visualizer
@@ -11,6 +12,7 @@ pub mod error;
 pub mod history;
 pub mod hot;
 pub mod merge;
+pub mod people;
 pub mod rows;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -19,10 +21,11 @@ pub mod write;
 pub use config::{Store, StoreConfig};
 pub use error::Error;
 pub use history::{
-    Across, AlertQuery, AnomalyQuery, FleetPoint, History, JOIN_MS, MAX_WINDOWS, MetricsQuery, OverTime,
-    ReduceQuery, Reduced, ServerRef, migrate,
+    Across, AlertQuery, AnomalyQuery, FleetPoint, History, JOIN_MS, MAX_WINDOWS, MetricsQuery, NamesQuery,
+    OverTime, ReduceQuery, Reduced, ServerRef, migrate,
 };
 pub use hot::{Freshness, Hot, Recent};
+pub use people::{People, PeoplePatch};
 pub use rows::{
     AnomalyRow, ExpectationRow, MetricRow, PackedTier, SeriesMeta, Server, StoredAlert, Tier, WindowRow,
 };

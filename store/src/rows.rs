@@ -3,17 +3,29 @@
 use serde::{Deserialize, Serialize};
 use tidewatch_schemas::{Alert, Labels, Origin, SeriesKind};
 
+use crate::People;
+
 /// A server as the store knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Server {
     pub id: i32,
     pub name: String,
     pub ip_address: Option<String>,
+    /// What its collector says.
     pub labels: Labels,
     /// Start of its first 10 s window.
     pub first_seen_ms: i64,
     /// End of its newest 10 s window.
     pub last_seen_ms: i64,
+    #[serde(default)]
+    pub people: People,
+}
+
+impl Server {
+    /// The labels that are shown: people's over the collector's.
+    pub fn shown_labels(&self) -> Labels {
+        self.people.over(&self.labels)
+    }
 }
 
 /// One series of a server.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidewatch_schemas::{Origin, SeriesKind};
 use tidewatch_store::{
-    Freshness, SeriesMeta, Server, WindowRow,
+    Freshness, People, SeriesMeta, Server, WindowRow,
     hot::writer::{HotWriter, Refresh, ServerWindow},
     testing::{Database, Stack},
 };
@@ -203,6 +203,7 @@ async fn servers_are_known_by_name() {
         labels: [("os".to_owned(), "linux".to_owned())].into(),
         first_seen_ms: T0,
         last_seen_ms: T0 + 10_000,
+        people: People::default(),
     };
     assert_eq!(db.store.hot.servers_last_known().await, None);
     let servers = vec![server(2, "web"), server(9, "db")];

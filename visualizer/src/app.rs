@@ -103,7 +103,11 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn new(servers: Vec<Server>) -> Self {
+    /// From here on, their labels are those that are shown.
+    pub(crate) fn new(mut servers: Vec<Server>) -> Self {
+        for server in &mut servers {
+            server.labels = server.shown_labels();
+        }
         let by_name = servers.iter().enumerate().map(|(i, s)| (s.name.clone(), i)).collect();
         Self { servers, by_name }
     }
@@ -195,20 +199,26 @@ impl App {
             },
             Err(problem) => return Err(problem),
         };
-        directory.find(wanted).cloned().ok_or_else(|| {
-            let wanted: String = wanted.chars().take(253).collect();
-            Problem::new(
-                StatusCode::NOT_FOUND,
-                "unknown_server",
-                format!("no server has the id or name \"{wanted}\""),
-            )
-            .into()
-        })
+        directory.find(wanted).cloned().ok_or_else(|| unknown_server(wanted).into())
+    }
+
+    /// A server changed: what is known of servers is asked for again, and an answer of before is given out no more.
+    pub(crate) async fn forget_servers(&self) {
+        self.directory.outdate().await;
+        // after it: one that is being computed now may hold the directory of before
+        self.overview.outdate().await;
+        self.kept.forget(|key| ["server", "fleet", "names"].iter().any(|about| key.starts_with(about)));
     }
 
     pub(crate) fn is_degraded(&self) -> bool {
         self.redis_away.load(Ordering::Relaxed) || self.store.hot.is_open()
     }
+}
+
+pub(crate) fn unknown_server(wanted: &str) -> Problem {
+    let wanted: String = wanted.chars().take(253).collect();
+    let detail = format!("no server has the id or name \"{wanted}\"");
+    Problem::new(StatusCode::NOT_FOUND, "unknown_server", detail)
 }
 
 /// For those who come just after somebody else's try failed.

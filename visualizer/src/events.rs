@@ -87,6 +87,7 @@ impl App {
             limit: filter.limit,
         };
         let rows = self.store.history.anomalies(&query).await?;
-        json(&rows.into_iter().map(AnomalyView::from).collect::<Vec<_>>(), Source::Postgres, (self.clock)())
+        let views: Vec<_> = rows.into_iter().map(AnomalyView::from).collect();
+        Ok(Answer { ends: filter.to, ..json(&views, Source::Postgres, (self.clock)())? })
     }
 }

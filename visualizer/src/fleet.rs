@@ -197,6 +197,7 @@ impl App {
             source: if mode == Mode::Fresh { Source::Postgres } else { Source::Redis },
             link: None,
             as_of,
+            ends: None,
         })
     }
 }
@@ -216,6 +217,7 @@ struct Page<'a> {
 struct Row<'a> {
     id: i32,
     name: &'a str,
+    display_name: Option<&'a str>,
     status: Status,
     last_seen: i64,
     labels: &'a Labels,
@@ -283,6 +285,7 @@ fn row<'a>(
     Row {
         id: server.id,
         name: &server.name,
+        display_name: server.people.display_name.as_deref(),
         status,
         last_seen: server.last_seen_ms,
         labels: &server.labels,

@@ -25,7 +25,8 @@ pub(crate) struct Shared<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    value: Option<(Instant, Arc<T>)>,
+    /// With the time when it was computed; none: it is good no more.
+    value: Option<(Option<Instant>, Arc<T>)>,
     failed: Option<Instant>,
 }
 
@@ -44,7 +45,7 @@ impl<T> Shared<T> {
         compute: impl Future<Output = Result<T, E>>,
     ) -> Result<(Arc<T>, bool), E> {
         let mut state = self.state.lock().await;
-        if let Some((at, value)) = &state.value
+        if let Some((Some(at), value)) = &state.value
             && at.elapsed() < good_for
         {
             return Ok((Arc::clone(value), true));
@@ -55,13 +56,20 @@ impl<T> Shared<T> {
         match compute.await {
             Ok(value) => {
                 let value = Arc::new(value);
-                *state = State { value: Some((Instant::now(), Arc::clone(&value))), failed: None };
+                *state = State { value: Some((Some(Instant::now()), Arc::clone(&value))), failed: None };
                 Ok((value, false))
             }
             Err(error) => {
                 state.failed = Some(Instant::now());
                 Err(error)
             }
+        }
+    }
+
+    /// The value is good no more, also one that is being computed; it is still the last.
+    pub(crate) async fn outdate(&self) {
+        if let Some((at, _)) = &mut self.state.lock().await.value {
+            *at = None;
         }
     }
 
@@ -121,6 +129,8 @@ pub(crate) struct Answer {
     pub(crate) link: Option<String>,
     /// Milliseconds since 1970 of what is known in it; matters when it is given out as stale.
     pub(crate) as_of: i64,
+    /// Milliseconds since 1970: the end of the time it speaks of; `None`: it speaks of now.
+    pub(crate) ends: Option<i64>,
 }
 
 /// The last good answers by question; the one unused for longest goes first.
@@ -165,6 +175,18 @@ impl Kept {
         }
     }
 
+    /// Lets go of the answers to some questions.
+    pub(crate) fn forget(&self, of: impl Fn(&str) -> bool) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut freed = 0;
+        inner.answers.retain(|key, (_, answer)| {
+            let stays = !of(key);
+            freed += if stays { 0 } else { cost(key, answer) };
+            stays
+        });
+        inner.bytes -= freed;
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<Answer> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.clock += 1;
@@ -194,6 +216,7 @@ mod tests {
             source: Source::Redis,
             link: None,
             as_of: 0,
+            ends: None,
         }
     }
 
@@ -209,6 +232,28 @@ mod tests {
                 prop_assert!(real <= 20_000 && inner.answers.len() <= 8);
             }
         }
+    }
+
+    #[test]
+    fn what_is_forgotten_takes_no_room() {
+        let kept = Kept::new(8, 20_000);
+        for key in ["servers a", "servers b", "query"] {
+            kept.put(key, answer(100));
+        }
+        kept.forget(|key| key.starts_with("servers"));
+        assert!(kept.get("servers a").is_none() && kept.get("query").is_some());
+        assert_eq!(kept.inner.lock().expect("lock").bytes, cost("query", &answer(100)));
+    }
+
+    #[tokio::test]
+    async fn what_is_outdated_is_computed_again_and_is_the_last_until_then() {
+        let shared = Shared::default();
+        let ask = |value| shared.get(Duration::from_mins(1), || "busy", async move { Ok(value) });
+        assert_eq!(ask(1).await.map(|(value, there)| (*value, there)), Ok((1, false)));
+        shared.outdate().await;
+        assert_eq!(shared.last().await.as_deref(), Some(&1));
+        assert_eq!(ask(2).await.map(|(value, there)| (*value, there)), Ok((2, false)));
+        assert_eq!(ask(3).await.map(|(value, there)| (*value, there)), Ok((2, true)));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The visualizer: the query API, the live stream, the pages.
 //!
 //! ```text
-//! request -> params -> Redis, else PostgreSQL (store) -> columns, rows, fleet -> JSON     (kept for when PostgreSQL is away)
+//! request -> params -> Redis, else PostgreSQL (store) -> columns, rows, fleet -> JSON -> fresh    (kept for when PostgreSQL is away)
+//! PATCH of a server -> edit -> PostgreSQL, Redis
 //! Kafka metrics.10s, alerts -> live: follow > publish > stream -> server-sent events
 //! web/dist (built by npm, embedded) -> pages
 //! ```
@@ -13,13 +14,16 @@ mod metrics;
 
 mod app;
 mod format;
+mod fresh;
 mod keep;
 mod matchers;
 mod params;
 
 mod cursor;
+mod edit;
 mod events;
 mod fleet;
+mod names;
 mod query;
 mod rate;
 mod samples;

@@ -1,5 +1,5 @@
 //! Matchers on labels: `name=value`, `name!=value`, `name=~regex`, `name!~regex`. In: a parameter. Out: yes or no for a
-//! label's value. Pure.
+//! label's value, and the servers that fit. Pure.
 //!
 //! Keeps: there is one engine of regular expressions, ours (`regex-lite`, RE2's syntax without Unicode classes): its time
 //! is linear in the text, and no pattern ever reaches the database. A pattern has to match the whole value; a label that
@@ -8,8 +8,15 @@
 use regex_lite::{Regex, RegexBuilder};
 use tidewatch_schemas::validate::{Limits, check_metric_name};
 use tidewatch_service_kit::http::Problem;
+use tidewatch_store::Server;
 
-use crate::params::{Params, bad};
+use crate::{
+    app::Directory,
+    params::{Params, bad},
+};
+
+/// What the labels of servers begin with in a question for series; `server.name` is the name.
+pub(crate) const SERVER: &str = "server.";
 
 /// Matchers in one request.
 const MAX_MATCHERS: usize = 20;
@@ -81,6 +88,23 @@ impl Matcher {
         let label = self.label.strip_prefix(prefix).filter(|label| !label.is_empty())?;
         Some(Self { label: label.to_owned(), test: self.test.clone() })
     }
+}
+
+/// What stands behind [`SERVER`]: the name, the address or a label; empty when it is not there.
+pub(crate) fn of_server<'a>(server: &'a Server, label: &str) -> &'a str {
+    match label {
+        "name" => &server.name,
+        "ip_address" => server.ip_address.as_deref().unwrap_or_default(),
+        other => server.labels.get(other).map_or("", String::as_str),
+    }
+}
+
+/// The servers that the matchers on them leave; `None` when there is no such matcher.
+pub(crate) fn servers(matchers: &[Matcher], directory: &Directory) -> Option<Vec<i32>> {
+    let on_server: Vec<Matcher> = matchers.iter().filter_map(|matcher| matcher.behind(SERVER)).collect();
+    let fits = |server: &&Server| on_server.iter().all(|m| m.matches(of_server(server, &m.label)));
+    let ids = || directory.servers.iter().filter(fits).map(|server| server.id).collect();
+    (!on_server.is_empty()).then(ids)
 }
 
 /// The pattern for whole values. It is compiled alone first: `a)|(b` would slip out of the group around it.

@@ -5,12 +5,14 @@
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use rust_embed::RustEmbed;
 use tidewatch_service_kit::http::Problem;
+
+use crate::fresh::is_known;
 
 /// What `build.rs` found: the built pages or a line that says how to build them.
 #[derive(RustEmbed)]
@@ -80,22 +82,12 @@ fn tag(hash: &[u8]) -> String {
     tag
 }
 
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    let bare = |text: &str| text.trim().trim_start_matches("W/").to_owned();
-    headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|one| one.trim() == "*" || bare(one) == bare(tag))
-}
-
 fn unknown_path() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown_path", "there is nothing at this path")
 }
 
 pub(crate) async fn method_not_allowed() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "unknown_path", "this path answers GET and HEAD only")
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "unknown_path", "this path does not answer this method")
 }
 
 /// Middleware: what a browser may do with our answers.

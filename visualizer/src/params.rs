@@ -15,6 +15,9 @@ pub(crate) const DAY: i64 = 24 * HOUR;
 /// Names of series in one request.
 const MAX_METRICS: usize = 200;
 
+/// Bytes of a text to look for.
+const MAX_TEXT: usize = 256;
+
 /// Parameters that may be given more than once.
 const REPEATABLE: [&str; 3] = ["metric", "label", "match"];
 
@@ -77,6 +80,15 @@ impl Params {
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A text to look for; empty when it is not given.
+    pub(crate) fn text<'a>(&'a self, name: &str) -> Result<&'a str, Problem> {
+        let text = self.get(name).unwrap_or_default();
+        if text.len() > MAX_TEXT || text.chars().any(char::is_control) {
+            return Err(bad(name, &format!("may have {MAX_TEXT} bytes at most, all in one line")));
+        }
+        Ok(text)
     }
 
     /// `metric`, repeatable or comma-separated; sorted, each once. Empty = all.

@@ -150,7 +150,7 @@ impl App {
         };
         let built = tokio::task::spawn_blocking(build).await;
         let body = built.map_err(|e| Failure::Outage(e.to_string()))??;
-        Ok(Answer { body, format, source, link: None, as_of })
+        Ok(Answer { body, format, source, link: None, as_of, ends: Some(grid.end()) })
     }
 
     /// The series of a server by id, of these names or all.

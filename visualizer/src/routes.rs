@@ -1,7 +1,7 @@
 //! The HTTP surface: which path is answered by what, and what every answer carries. In: requests. Out: JSON with its source,
 //! kept answers while PostgreSQL is away, the live stream, the pages.
 //!
-//! Keeps: a stale answer always says so and how old it is; no question takes more than its share.
+//! Keeps: a stale answer always says so and how old it is; no question takes more than its share; one call changes anything.
 
 use std::{
     sync::Arc,
@@ -11,7 +11,7 @@ use std::{
 use axum::{
     Router,
     extract::{Path, RawQuery, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -22,11 +22,15 @@ use tower_http::compression::CompressionLayer;
 
 use crate::{
     app::{App, Failure, Mode, busy},
+    edit,
     events::Filter,
     fleet::Overview,
     format::Format,
+    fresh::{self, Given, SOURCE, STALE},
     keep::{Answer, Source},
-    live, pages,
+    live,
+    names::NamesQuestion,
+    pages,
     params::{HOUR, Params, Range},
     query::{Question, many::ManyQuestion},
     samples::SamplesQuestion,
@@ -37,19 +41,20 @@ use crate::{
 /// How long a question waits for its turn.
 const TURN: Duration = Duration::from_secs(2);
 
-static SOURCE: HeaderName = HeaderName::from_static("x-tidewatch-source");
 static DEGRADED: HeaderName = HeaderName::from_static("x-tidewatch-degraded");
-static STALE: HeaderName = HeaderName::from_static("x-tidewatch-stale");
 
 pub(crate) fn router(app: Arc<App>) -> Router {
     let questions = Router::new()
         .route("/api/v1/servers", get(servers))
-        .route("/api/v1/servers/{server}", get(server))
+        .route("/api/v1/servers/{server}", get(server).patch(edit::patch))
         .route("/api/v1/metrics/{server}", get(metrics))
         .route("/api/v1/query", get(query))
         .route("/api/v1/fleet", get(fleet))
         .route("/api/v1/alerts", get(alerts))
         .route("/api/v1/anomalies", get(anomalies))
+        .route("/api/v1/metric-names", get(metric_names))
+        .route("/api/v1/label/{name}/values", get(label_values))
+        .route_layer(middleware::from_fn(fresh::conditional))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), take_turns));
     Router::new()
         .merge(questions)
@@ -106,6 +111,8 @@ fn route_of(path: &str) -> &'static str {
         "fleet" => "/api/v1/fleet",
         "alerts" => "/api/v1/alerts",
         "anomalies" => "/api/v1/anomalies",
+        "metric-names" => "/api/v1/metric-names",
+        "label" => "/api/v1/label/{name}/values",
         "live" => "/api/v1/live",
         _ => "/api/other",
     }
@@ -123,6 +130,7 @@ enum Ask {
     Fleet(Range),
     Alerts(Filter),
     Anomalies(Filter),
+    Names(NamesQuestion),
 }
 
 impl Ask {
@@ -133,20 +141,14 @@ impl Ask {
                 let (views, link) = question.page(&overview)?;
                 Ok(Answer { link, ..json(&views, source_of(mode), overview.as_of)? })
             }
-            Self::Server(wanted) => {
-                let overview = overview(app, mode).await?;
-                let id = app.server(wanted).await?.id;
-                // not there: newer than the overview, for two seconds at most
-                let server = overview.directory.servers.iter().find(|s| s.id == id).ok_or_else(busy)?;
-                let view = ServerView::new(server, overview.status(server), overview.open(id).len());
-                json(&view, source_of(mode), overview.as_of)
-            }
+            Self::Server(wanted) => server_view(app, wanted, mode).await,
             Self::Samples(question, path) => app.samples(question, path, mode).await,
             Self::Columns(question) => app.query(question, mode).await,
             Self::Many(question) => app.query_many(question, mode).await,
             Self::Fleet(range) => app.fleet_page(*range, key, mode).await,
             Self::Alerts(filter) => app.alerts(filter, mode).await,
             Self::Anomalies(filter) => app.anomalies(filter, mode).await,
+            Self::Names(question) => app.names(question, mode).await,
         }
     }
 }
@@ -159,12 +161,23 @@ async fn overview(app: &App, mode: Mode) -> Result<Arc<Overview>, Failure> {
     Ok(overview)
 }
 
+/// One server as it is shown.
+pub(crate) async fn server_view(app: &App, wanted: &str, mode: Mode) -> Result<Answer, Failure> {
+    let overview = overview(app, mode).await?;
+    let id = app.server(wanted).await?.id;
+    // not there: newer than the overview, for two seconds at most
+    let server = overview.directory.servers.iter().find(|s| s.id == id).ok_or_else(busy)?;
+    let view = ServerView::new(server, overview.status(server), overview.open(id).len());
+    json(&view, source_of(mode), overview.as_of)
+}
+
 /// The fresh answer; while PostgreSQL is away the one that was kept for this question, else what Redis last knew.
 async fn answer(app: &App, key: String, ask: Ask) -> Result<Response, Problem> {
+    let given = |stale| Given { stale, degraded: app.is_degraded(), now: (app.clock)() };
     match Box::pin(ask.answer(app, &key, Mode::Fresh)).await {
         Ok(answer) => {
             app.kept.put(&key, answer.clone());
-            Ok(respond(answer, None))
+            Ok(fresh::respond(answer, given(false)))
         }
         Err(Failure::Outage(why)) => {
             tracing::debug!(%why, "answer from memory");
@@ -178,34 +191,16 @@ async fn answer(app: &App, key: String, ask: Ask) -> Result<Response, Problem> {
                     Err(_) => return Err(Failure::Outage(why).into()),
                 }
             };
-            let age = ((app.clock)() - stale.as_of).max(0) / 1_000;
-            Ok(respond(stale, Some(age)))
+            Ok(fresh::respond(stale, given(true)))
         }
         Err(failure) => Err(failure.into()),
     }
 }
 
-fn respond(answer: Answer, stale: Option<i64>) -> Response {
-    let mut response = answer.body.into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.format.media_type()));
-    headers.insert(header::VARY, HeaderValue::from_static("accept"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(SOURCE.clone(), HeaderValue::from_static(answer.source.as_str()));
-    if let Some(link) = answer.link.and_then(|link| HeaderValue::from_str(&link).ok()) {
-        headers.insert(header::LINK, link);
-    }
-    if let Some(age) = stale {
-        headers.insert(STALE.clone(), HeaderValue::from_static("true"));
-        headers.insert(header::AGE, age.into());
-    }
-    response
-}
-
 /// A small answer, made on the spot.
 pub(crate) fn json(value: &impl Serialize, source: Source, as_of: i64) -> Result<Answer, Failure> {
     let json = serde_json::to_vec(value).map_err(|error| Failure::Outage(error.to_string()))?;
-    Ok(Answer { body: json.into(), format: Format::Json, source, link: None, as_of })
+    Ok(Answer { body: json.into(), format: Format::Json, source, link: None, as_of, ends: None })
 }
 
 fn source_of(mode: Mode) -> Source {
@@ -271,6 +266,22 @@ async fn anomalies(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Resu
     let params = Params::parse(raw.as_deref(), &["server", "from", "to", "limit"])?;
     let filter = Filter::parse(&params, (app.clock)())?;
     answer(&app, format!("anomalies {params:?}"), Ask::Anomalies(filter)).await
+}
+
+async fn metric_names(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
+    let params = Params::parse(raw.as_deref(), &NamesQuestion::OF_METRICS)?;
+    let question = NamesQuestion::parse(None, &params)?;
+    answer(&app, question.key(), Ask::Names(question)).await
+}
+
+async fn label_values(
+    State(app): State<Arc<App>>,
+    Path(label): Path<String>,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Problem> {
+    let params = Params::parse(raw.as_deref(), &NamesQuestion::OF_LABEL)?;
+    let question = NamesQuestion::parse(Some(label), &params)?;
+    answer(&app, question.key(), Ask::Names(question)).await
 }
 
 #[cfg(test)]

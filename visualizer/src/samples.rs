@@ -127,7 +127,9 @@ impl SamplesQuestion {
             }
         });
         let views: Vec<_> = views.collect();
-        Ok(Answer { body: self.format.write(&views[..])?, format: self.format, source, link, as_of })
+        // the last step begins before the end and is whole
+        let ends = Some(self.range.to + self.step);
+        Ok(Answer { body: self.format.write(&views[..])?, format: self.format, source, link, as_of, ends })
     }
 
     /// The next page's address, with the times as they were resolved for this one.

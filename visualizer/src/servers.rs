@@ -59,10 +59,7 @@ impl ServersQuestion {
         let names = KEYS.map(|(name, _)| name).join(", ");
         let key = key
             .ok_or_else(|| bad("sort", &format!("has to be one of {names}, a - in front turns it round")))?;
-        let text = params.get("q").unwrap_or_default().to_lowercase();
-        if text.len() > 256 {
-            return Err(bad("q", "may have 256 bytes at most"));
-        }
+        let text = params.text("q")?.to_lowercase();
         // nothing asked: everybody, as the pages and scripts of old expect
         let default = if params.is_empty() { usize::MAX } else { 1_000 };
         let limit = params.number("limit", 1, 10_000)?.map_or(default, |limit| limit as usize);
@@ -120,6 +117,7 @@ impl ServersQuestion {
             && (self.statuses.is_empty() || self.statuses.contains(&overview.status(server)))
             && (self.text.is_empty()
                 || has(&server.name)
+                || server.people.display_name.as_deref().is_some_and(has)
                 || server.ip_address.as_deref().is_some_and(has)
                 || server.labels.values().any(|value| has(value)))
     }
@@ -173,6 +171,7 @@ mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
+    use tidewatch_store::People;
 
     use super::*;
     use crate::app::Directory;
@@ -190,6 +189,7 @@ mod tests {
             labels: [("dc".to_owned(), ["fra", "ams"][id as usize % 2].to_owned())].into(),
             first_seen_ms: 0,
             last_seen_ms: 1_000 * i64::from(id % 5),
+            people: People { display_name: (id == 7).then(|| "Till Seven".to_owned()), ..People::default() },
         };
         let mut servers: Vec<_> = (1..=n).map(server).collect();
         servers.sort_by(|a, b| a.name.cmp(&b.name));
@@ -210,6 +210,8 @@ mod tests {
         assert_eq!(names("label=dc!=fra&label=dc!~a.s", &overview).len(), 0);
         assert_eq!(names("q=10.0.0.1", &overview).len(), 5, "10, 12, 14, 16, 18");
         assert_eq!(names("q=AMS", &overview).len(), 10);
+        assert_eq!(names("q=till", &overview), names("q=Seven", &overview));
+        assert_eq!(names("q=till", &overview).len(), 1, "what people call it");
         assert_eq!(names("status=silent", &overview).len(), 20);
         assert_eq!(names("status=ok,critical", &overview).len(), 0);
     }

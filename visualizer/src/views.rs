@@ -35,6 +35,7 @@ pub(crate) fn mountpoint(labels: &Labels) -> String {
 pub(crate) struct ServerView {
     id: i32,
     name: String,
+    display_name: Option<String>,
     ip_address: Option<String>,
     status: Status,
     last_seen: String,
@@ -53,6 +54,7 @@ impl ServerView {
         Self {
             id: server.id,
             name: server.name.clone(),
+            display_name: server.people.display_name.clone(),
             ip_address: server.ip_address.clone(),
             status,
             last_seen: rfc3339(server.last_seen_ms),

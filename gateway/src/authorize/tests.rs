@@ -18,7 +18,7 @@ const WHO: [&str; 8] = [
 ];
 
 /// Statuses for each of [`WHO`]; 0: goes on to its place.
-const TABLE: [(&str, &str, [u16; 8]); 37] = [
+const TABLE: [(&str, &str, [u16; 8]); 46] = [
     ("GET", "/", [0, 0, 0, 0, 0, 0, 0, 0]),
     ("HEAD", "/", [0, 0, 0, 0, 0, 0, 0, 0]),
     ("POST", "/", [405; 8]),
@@ -35,6 +35,15 @@ const TABLE: [(&str, &str, [u16; 8]); 37] = [
     ("DELETE", "/api/v1/servers/1", [401, 401, 405, 405, 405, 405, 405, 405]),
     ("PUT", "/api/v1/servers/1", [401, 401, 405, 405, 405, 405, 405, 405]),
     ("GET", "/api/v1/servers/1", [401, 401, 0, 403, 0, 0, 0, 0]),
+    ("HEAD", "/api/v1/servers/web-1", [401, 401, 0, 403, 0, 0, 0, 0]),
+    ("PATCH", "/api/v1/servers/1", [401, 401, 403, 403, 0, 0, 403, 403]),
+    ("PATCH", "/api/v1/servers/web%20one", [401, 401, 403, 403, 0, 0, 403, 403]),
+    ("PATCH", "/api/v1/servers", [401, 401, 405, 405, 405, 405, 405, 405]),
+    ("PATCH", "/api/v1/servers/1/", [401, 401, 405, 405, 405, 405, 405, 405]),
+    ("PATCH", "/api/v1/metrics/1", [401, 401, 405, 405, 405, 405, 405, 405]),
+    ("GET", "/api/v1/metric-names", [401, 401, 0, 403, 0, 0, 0, 0]),
+    ("GET", "/api/v1/label/dc/values", [401, 401, 0, 403, 0, 0, 0, 0]),
+    ("POST", "/api/v1/label/dc/values", [401, 401, 405, 405, 405, 405, 405, 405]),
     ("GET", "/api/v1/metrics/1", [401, 401, 0, 403, 0, 0, 0, 0]),
     ("GET", "/api/v1/query", [401, 401, 0, 403, 0, 0, 0, 0]),
     ("GET", "/api/v1/fleet", [401, 401, 0, 403, 0, 0, 0, 0]),
@@ -101,7 +110,7 @@ fn the_matrix_holds() {
             *seen.entry(status).or_default() += 1;
         }
     }
-    assert_eq!(cases, 296);
+    assert_eq!(cases, 368);
     assert_eq!(seen.keys().copied().collect::<Vec<_>>(), [0, 401, 403, 405]);
 }
 
@@ -126,4 +135,7 @@ fn refusals_say_what_would_be_right() {
     let known = caller(Role::Admin, false);
     authorize(Place::Ingest, &Method::GET, &HeaderMap::new(), &known).unwrap_err().write(&mut headers);
     assert_eq!(headers[header::ALLOW], "POST");
+    let mut headers = HeaderMap::new();
+    authorize(Place::Server, &Method::PUT, &HeaderMap::new(), &known).unwrap_err().write(&mut headers);
+    assert_eq!(headers[header::ALLOW], "GET, HEAD, PATCH");
 }

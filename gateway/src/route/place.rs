@@ -9,6 +9,8 @@ pub(crate) enum Place {
     Ingest,
     /// Everything that is read: the visualizer's.
     Read,
+    /// One server, of which people may say something.
+    Server,
     Session,
     SignIn,
     /// The pages and their files, public.
@@ -19,7 +21,8 @@ pub(crate) enum Place {
 }
 
 /// What the visualizer answers below `/api/v1/`; a new one is let in here on purpose.
-const READ: [&str; 7] = ["servers", "metrics", "query", "fleet", "alerts", "anomalies", "live"];
+const READ: [&str; 9] =
+    ["servers", "metrics", "query", "fleet", "alerts", "anomalies", "metric-names", "label", "live"];
 
 /// Answered by each service on its admin address, never through the door.
 const ADMIN: [&str; 3] = ["metrics", "healthz", "readyz"];
@@ -43,20 +46,25 @@ impl Place {
         match (segments.next(), segments.next(), segments.next()) {
             (Some("v1"), Some("ingest"), None) => Self::Ingest,
             (Some("v1"), Some("session"), None) => Self::Session,
+            (Some("v1"), Some("servers"), Some(server))
+                if !server.is_empty() && segments.next().is_none() =>
+            {
+                Self::Server
+            }
             (Some("v1"), Some(name), _) if READ.contains(&name) => Self::Read,
             _ => Self::NowhereInApi,
         }
     }
 
     pub(crate) fn is_in_api(self) -> bool {
-        matches!(self, Self::Ingest | Self::Read | Self::Session | Self::NowhereInApi)
+        matches!(self, Self::Ingest | Self::Read | Self::Server | Self::Session | Self::NowhereInApi)
     }
 
     /// As the metrics call it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ingest => "ingest",
-            Self::Read => "read",
+            Self::Read | Self::Server => "read",
             Self::Session => "session",
             Self::SignIn => "sign-in",
             Self::Page => "page",
@@ -110,9 +118,14 @@ mod tests {
             ("/api/v1/ingest/x", Place::NowhereInApi),
             ("/api/v1/session", Place::Session),
             ("/api/v1/servers", Place::Read),
-            ("/api/v1/servers/web-1", Place::Read),
+            ("/api/v1/servers/web-1", Place::Server),
+            ("/api/v1/servers/", Place::Read),
+            ("/api/v1/servers/web-1/", Place::Read),
+            ("/api/v1/servers/web-1/x", Place::Read),
             ("/api/v1/metrics/1", Place::Read),
             ("/api/v1/query", Place::Read),
+            ("/api/v1/metric-names", Place::Read),
+            ("/api/v1/label/server.dc/values", Place::Read),
             ("/api/v1/live", Place::Read),
             ("/api", Place::NowhereInApi),
             ("/api/", Place::NowhereInApi),

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, hash::Hash};
 use hashbrown::{Equivalent, HashMap, HashSet};
 use sqlx::PgConnection;
 use tidewatch_schemas::{Labels, Reason, Series, SeriesKind};
-use tidewatch_store::{Error, SeriesMeta, Server, Tier, write::catalog};
+use tidewatch_store::{Error, People, SeriesMeta, Server, Tier, write::catalog};
 
 use super::windows::TIERS;
 use crate::record::{Body, Item};
@@ -197,6 +197,7 @@ impl Ids {
         seen: &BTreeMap<i32, i64>,
         longer: &BTreeMap<(i32, Tier), i64>,
         described: &BTreeMap<i32, Info>,
+        people: Vec<(i32, People)>,
     ) -> Vec<Server> {
         for ((id, tier), start) in longer {
             if let Some(known) = self.by_id(*id) {
@@ -208,6 +209,11 @@ impl Ids {
             if let Some(known) = self.by_id(*id) {
                 known.server.ip_address.clone_from(&info.ip_address);
                 known.server.labels.clone_from(&info.labels);
+            }
+        }
+        for (id, people) in people {
+            if let Some(known) = self.by_id(id) {
+                known.server.people = people;
             }
         }
         let mut changed = Vec::new();

@@ -4,7 +4,7 @@ use tidewatch_schemas::{
     Alert, AlertStatus, Anomaly, Expectation, Reason, RelatedSeries, Series, SeriesKind, Severity,
 };
 use tidewatch_sink::record::Body;
-use tidewatch_store::{AlertQuery, AnomalyQuery, Freshness, ServerRef, Tier};
+use tidewatch_store::{AlertQuery, AnomalyQuery, Freshness, PeoplePatch, ServerRef, Tier, people::Change};
 
 use crate::fixture::{Instance, T0, all_rows, database, frame, item, layout, next_offset, windows};
 
@@ -105,6 +105,30 @@ async fn every_kind_of_record_is_found_where_it_is_looked_for() {
     sink.commit(generation, vec![batch]).await;
     assert!(history.alerts(&open).await.expect("alerts").is_empty());
     assert_eq!(db.store.hot.open_alerts_last_known().await.map(|open| open.len()), Some(0));
+}
+
+#[tokio::test]
+async fn what_people_say_of_a_server_stands_and_redis_is_told_with_the_next_window() {
+    let db = database().await;
+    let mut sink = Instance::new(&db.store);
+    let generation = sink.assign(&db.store).await;
+    let info = |os: &str| [layout(), vec![Series::gauge("tidewatch_host_info", "").with("os", os)]].concat();
+    sink.commit(generation, vec![vec![windows(0, frame("web", 0, 1.0, info("linux")))]]).await;
+    let history = &db.store.history;
+    let web = ServerRef::Name("web".to_owned());
+    let server = history.server(&web).await.expect("server").expect("there");
+    let patch = PeoplePatch {
+        display_name: Change::Set("Till 4".to_owned()),
+        labels: Change::Set([("os".to_owned(), Some("ours".to_owned()))].into()),
+    };
+    let said = history.patch_server(server.id, &patch).await.expect("patch").expect("there");
+    for (window, os) in [(1, "linux"), (2, "bsd")] {
+        sink.commit(generation, vec![vec![windows(window, frame("web", window, 1.0, info(os)))]]).await;
+        let server = history.server(&web).await.expect("server").expect("there");
+        assert_eq!((&server.people, server.labels["os"].as_str()), (&said.people, os));
+        assert_eq!(server.shown_labels()["os"], "ours");
+        assert_eq!(db.store.hot.servers_last_known().await, Some(vec![server]));
+    }
 }
 
 #[tokio::test]

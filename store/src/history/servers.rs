@@ -1,10 +1,10 @@
 //! Who there is and what they measure.
 
 use sqlx::{Row, postgres::PgRow, types::Json};
-use tidewatch_schemas::{Labels, SeriesKind};
+use tidewatch_schemas::{Labels, SeriesKind, validate::Limits};
 
 use super::History;
-use crate::{Error, SeriesMeta, Server};
+use crate::{Error, People, PeoplePatch, SeriesMeta, Server};
 
 /// The ways to name a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,8 @@ const MAX_SERVERS: i64 = 100_000;
 /// Most series that one answer holds.
 const MAX_SERIES: i64 = 100_000;
 
-const SERVERS: &str = "SELECT id, name, ip_address, labels, first_seen, last_seen FROM servers";
+const SERVERS: &str =
+    "SELECT id, name, ip_address, labels, first_seen, last_seen, display_name, user_labels FROM servers";
 
 impl History {
     /// All servers, by name.
@@ -41,6 +42,32 @@ impl History {
                 }
             };
             query.fetch_optional(self.pool()).await?.as_ref().map(server).transpose()
+        })
+        .await
+    }
+
+    /// Changes what people say of a server, and returns it; `None`: no server has this id. More labels of theirs than a
+    /// series may have are [`Error::TooMuch`].
+    pub async fn patch_server(&self, id: i32, patch: &PeoplePatch) -> Result<Option<Server>, Error> {
+        self.guard(async {
+            let mut transaction = self.pool().begin().await?;
+            // locked: of two who change it at once, the second goes on with what the first left
+            let query = sqlx::query(const_format(SERVERS, "WHERE id = $1 FOR UPDATE")).bind(id);
+            let row = query.fetch_optional(&mut *transaction).await?;
+            let Some(mut server) = row.as_ref().map(server).transpose()? else { return Ok(None) };
+            server.people.patch(patch, &server.labels);
+            let most = Limits::default().labels;
+            if server.people.labels.len() > most {
+                return Err(Error::TooMuch(most));
+            }
+            sqlx::query("UPDATE servers SET display_name = $2, user_labels = $3 WHERE id = $1")
+                .bind(id)
+                .bind(server.people.display_name.as_deref())
+                .bind(Json(&server.people.labels))
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(Some(server))
         })
         .await
     }
@@ -86,6 +113,14 @@ pub(crate) fn server(row: &PgRow) -> Result<Server, Error> {
         labels: row.try_get::<Json<Labels>, _>("labels")?.0,
         first_seen_ms: first_seen.timestamp_millis(),
         last_seen_ms: last_seen.timestamp_millis(),
+        people: people(row)?,
+    })
+}
+
+pub(crate) fn people(row: &PgRow) -> Result<People, Error> {
+    Ok(People {
+        display_name: row.try_get("display_name")?,
+        labels: row.try_get::<Json<_>, _>("user_labels")?.0,
     })
 }
 

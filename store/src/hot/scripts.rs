@@ -70,6 +70,17 @@ redis.call('PEXPIRE', KEYS[1], ARGV[5])
 return redis.call('PEXPIRE', KEYS[2], ARGV[5])
 ";
 
+/// KEYS: servers. ARGV: id, text. What is not there is not added: a list of one would be taken for all there are.
+pub(super) static REPLACE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1
+",
+    )
+});
+
 /// KEYS: recent. ARGV: window. For a window whose rows changed or came late: what is kept from before it is exact no
 /// more.
 pub(super) const FORGET: &str = r"

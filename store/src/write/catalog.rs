@@ -1,11 +1,11 @@
 //! Servers and series: from names to the short ids of the rows. Ids are made once and never change.
 
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, types::Json};
+use sqlx::{PgConnection, Row, types::Json};
 use tidewatch_schemas::{Labels, Series};
 
 use crate::{
-    Error, SeriesMeta, Server,
+    Error, People, SeriesMeta, Server,
     history::{at, servers},
 };
 
@@ -28,7 +28,8 @@ pub async fn servers(conn: &mut PgConnection, named: &[(&str, i64)]) -> Result<V
     named.dedup_by_key(|(name, _)| *name);
     let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
     let query =
-        "SELECT id, name, ip_address, labels, first_seen, last_seen FROM servers WHERE name = ANY($1)";
+        "SELECT id, name, ip_address, labels, first_seen, last_seen, display_name, user_labels FROM servers
+                 WHERE name = ANY($1)";
     let mut found = sqlx::query(query).bind(&names).fetch_all(&mut *conn).await?;
     if found.len() < names.len() {
         sqlx::query(
@@ -98,24 +99,25 @@ pub async fn insert_series(
     rows.iter().map(servers::series_meta).collect()
 }
 
-/// Moves `last_seen` of servers (id, time) forward, never back.
-pub async fn touch(conn: &mut PgConnection, seen: &[(i32, i64)]) -> Result<(), Error> {
+/// Moves `last_seen` of servers (id, time) forward, never back. Returns what people say of those that moved: they may have
+/// said something new at any time.
+pub async fn touch(conn: &mut PgConnection, seen: &[(i32, i64)]) -> Result<Vec<(i32, People)>, Error> {
     let mut seen = seen.to_vec();
     seen.sort_unstable();
-    sqlx::query(
+    let moved = sqlx::query(
         "UPDATE servers s SET last_seen = n.seen FROM (
              SELECT s.id, k.seen FROM UNNEST($1::integer[], $2::timestamptz[]) AS k(id, seen)
              JOIN servers s ON s.id = k.id WHERE s.last_seen < k.seen ORDER BY s.id FOR UPDATE OF s) n
-         WHERE s.id = n.id AND s.last_seen < n.seen",
+         WHERE s.id = n.id AND s.last_seen < n.seen RETURNING s.id, s.display_name, s.user_labels",
     )
     .bind(seen.iter().map(|(id, _)| *id).collect::<Vec<_>>())
     .bind(seen.iter().map(|(_, ms)| at(*ms)).collect::<Vec<_>>())
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(())
+    moved.iter().map(|row| Ok((row.try_get("id")?, servers::people(row)?))).collect()
 }
 
-/// What a server's collector says about it.
+/// What a server's collector says about it; what people say stands apart.
 pub async fn describe(
     conn: &mut PgConnection,
     server_id: i32,

@@ -21,7 +21,7 @@ use crate::{
     app::{App, Directory, Failure, Mode, busy},
     format::{Csv, Field, Format, Table, labels_text},
     keep::Answer,
-    matchers::Matcher,
+    matchers::{self, Matcher, SERVER},
     params::{HOUR, Params, Range, bad},
     query::columns::{Grid, STEPS, lead},
     rate::finite,
@@ -117,16 +117,17 @@ impl ManyQuestion {
 
     /// Those of a directory's servers that the matchers on `server.` leave; `None` when there is no such matcher.
     fn servers(&self, directory: &Directory) -> Option<Vec<i32>> {
-        let on_server: Vec<Matcher> = self.matchers.iter().filter_map(|m| m.behind(groups::SERVER)).collect();
-        let fits = |server: &&tidewatch_store::Server| {
-            on_server.iter().all(|m| m.matches(groups::of_server(server, &m.label)))
-        };
-        let ids = || directory.servers.iter().filter(fits).map(|server| server.id).collect();
-        (!on_server.is_empty()).then(ids)
+        matchers::servers(&self.matchers, directory)
+    }
+
+    /// Whether labels of servers decide what the answer is: these may change when the time in question is over.
+    fn is_of_servers_labels(&self) -> bool {
+        self.by.iter().any(|label| label.starts_with(SERVER))
+            || self.matchers.iter().any(|m| m.behind(SERVER).is_some())
     }
 
     fn wants(&self, series: &SeriesMeta) -> bool {
-        let mut on_series = self.matchers.iter().filter(|m| m.behind(groups::SERVER).is_none());
+        let mut on_series = self.matchers.iter().filter(|m| m.behind(SERVER).is_none());
         let value = |name: &str| series.labels.get(name).map_or("", String::as_str);
         on_series.all(|matcher| matcher.matches(value(&matcher.label)))
     }
@@ -237,6 +238,7 @@ impl App {
         };
         let reduced = self.reduced(&query).await?;
         let (as_of, source) = (reduced.as_of, reduced.source);
+        let ends = (!question.is_of_servers_labels()).then(|| grid.end());
         let (question, format) = (question.clone(), question.format);
         let build = move || {
             format.write(&ManyView {
@@ -254,7 +256,7 @@ impl App {
         };
         let built = tokio::task::spawn_blocking(build).await;
         let body = built.map_err(|e| Failure::Outage(e.to_string()))??;
-        Ok(Answer { body, format, source, link: None, as_of })
+        Ok(Answer { body, format, source, link: None, as_of, ends })
     }
 }
 

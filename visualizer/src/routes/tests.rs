@@ -3,7 +3,10 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use axum::body::{Body, to_bytes};
+use axum::{
+    body::{Body, to_bytes},
+    http::header,
+};
 use serde_json::Value;
 use tidewatch_service_kit::{Deps, Shutdown, breaker};
 use tidewatch_store::Store;
@@ -12,7 +15,9 @@ use tower::ServiceExt;
 use super::*;
 use crate::{live, metrics::Metrics, watch};
 
+mod freshness;
 mod many;
+mod people;
 pub(crate) mod seed;
 pub(crate) mod stack;
 
@@ -32,7 +37,19 @@ impl Answered {
 }
 
 async fn get_from(router: &Router, path: &str) -> Answered {
-    let request = Request::get(path).body(Body::empty()).expect("request");
+    ask_of(router, "GET", path, &[], "").await
+}
+
+async fn ask_of(
+    router: &Router,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answered {
+    let request = Request::builder().method(method).uri(path);
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let request = request.body(Body::from(body.to_owned())).expect("request");
     let response = router.clone().oneshot(request).await.expect("an answer");
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, 64 << 20).await.expect("body");
@@ -70,6 +87,10 @@ impl Service {
 
     async fn get(&self, path: &str) -> Answered {
         get_from(&self.router, path).await
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answered {
+        ask_of(&self.router, method, path, headers, body).await
     }
 
     /// All pages one after the other.

@@ -15,6 +15,8 @@ export interface Session {
 export interface Server {
   id: number;
   name: string;
+  /** What people call it. */
+  display_name?: string | null;
   ip_address: string | null;
   status: Status;
   last_seen: string;
@@ -26,6 +28,7 @@ export interface Server {
 export interface FleetServer {
   id: number;
   name: string;
+  display_name?: string | null;
   status: Status;
   last_seen: number;
   labels: Record<string, string>;

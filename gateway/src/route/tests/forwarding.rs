@@ -279,3 +279,47 @@ async fn too_many_requests_are_told_when_to_come_again() {
     door.until_metric("tidewatch_gateway_limited_total{policy=\"default\"} 2").await;
     door.shutdown.trigger();
 }
+
+#[tokio::test]
+async fn what_an_answer_says_of_its_freshness_passes_through() {
+    const TAG: &str = "W/\"0011223344556677\"";
+    const SAID: [(&str, &str); 7] = [
+        ("etag", TAG),
+        ("cache-control", "private, max-age=300"),
+        ("age", "90"),
+        ("vary", "accept, accept-encoding"),
+        ("x-tidewatch-source", "postgres"),
+        ("x-tidewatch-as-of", "2026-11-23T14:16:00.000Z"),
+        ("x-tidewatch-stale", "true"),
+    ];
+    let answer = async |request: axum::extract::Request| {
+        let is_known = request.headers().get(header::IF_NONE_MATCH).is_some_and(|tag| tag == TAG);
+        let status = if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+        (status, SAID, if is_known { "" } else { "[]" }).into_response()
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().fallback(any(answer));
+    tokio::spawn(async move {
+        tidewatch_service_kit::http::serve(listener, router, ServeLimits::default(), Shutdown::new()).await;
+    });
+    let door = TestDoor::start(&[address], &[]).await;
+    let key = ("x-api-key", door.viewer.as_str());
+    for (asked, status, body) in [
+        (vec![key], 200, "[]"),
+        (vec![key, ("if-none-match", "\"other\"")], 200, "[]"),
+        (vec![key, ("if-none-match", TAG)], 304, ""),
+    ] {
+        let answer = door.ask(Method::GET, "/api/v1/query?metric=a", &asked, "").await;
+        assert_eq!((answer.status, &answer.body[..]), (status, body.as_bytes()));
+        for (name, value) in SAID.into_iter().filter(|(name, _)| *name != "vary") {
+            assert_eq!(answer.header(name), value, "{name}");
+        }
+        let vary: Vec<_> =
+            answer.headers.get_all("vary").iter().map(|value| value.to_str().unwrap()).collect();
+        assert_eq!(vary.join(", "), "accept, accept-encoding, authorization, x-api-key, cookie");
+    }
+    // who is told no is told so each time
+    let refused = door.ask(Method::GET, "/api/v1/query?metric=a", &[("if-none-match", TAG)], "").await;
+    assert_eq!((refused.status, refused.header("cache-control")), (401, "no-store"));
+}

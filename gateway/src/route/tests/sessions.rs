@@ -121,3 +121,28 @@ async fn a_bad_sign_in_is_told_what_is_wrong() {
     let answer = sign_in(&door, &door.viewer, &[("sec-fetch-site", "cross-site")]).await;
     assert_eq!(answer.code(), "cross_origin");
 }
+
+#[tokio::test]
+async fn only_an_admin_changes_a_server_and_with_a_cookie_only_from_our_own_page() {
+    let (door, mut behind) = door(&[]).await;
+    let kind = ("content-type", "application/merge-patch+json");
+    let patch = async |who: &[(&str, &str)]| {
+        door.ask(Method::PATCH, "/api/v1/servers/web-1", &[&[kind][..], who].concat(), "{}").await
+    };
+    for key in [&door.viewer, &door.writer] {
+        let answer = patch(&[("x-api-key", key), ("x-tidewatch-role", "admin")]).await;
+        assert_eq!((answer.status, answer.code().as_str()), (403, "role_not_allowed"));
+    }
+    let cookie = cookie(&sign_in(&door, &door.admin, &[]).await);
+    let answer = patch(&[("cookie", &cookie)]).await;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "cross_origin"));
+    assert_eq!(behind.asked(), 0);
+    assert_eq!(patch(&[("x-api-key", &door.admin)]).await.status, 200);
+    assert_eq!(patch(&[("cookie", &cookie), ("sec-fetch-site", "same-origin")]).await.status, 200);
+    for _ in 0..2 {
+        let head = behind.seen.recv().await.unwrap();
+        assert_eq!((head.method, head.uri.path()), (Method::PATCH, "/api/v1/servers/web-1"));
+        assert_eq!(head.headers["x-tidewatch-role"], "admin");
+        assert_eq!(head.headers["content-type"], kind.1);
+    }
+}

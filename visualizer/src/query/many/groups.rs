@@ -12,11 +12,9 @@ use tidewatch_store::{SeriesMeta, Server};
 
 use crate::{
     app::Directory,
+    matchers::{SERVER, of_server},
     params::{Params, bad},
 };
-
-/// What the labels of servers begin with in a question; `server.name` is the name.
-pub(super) const SERVER: &str = "server.";
 
 /// One line to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,14 +47,6 @@ pub(super) fn labels(params: &Params) -> Result<Vec<String>, Problem> {
         return Err(bad("by", &format!("may name {} labels at most", super::MAX_BY)));
     }
     Ok(labels)
-}
-
-pub(super) fn of_server<'a>(server: &'a Server, label: &str) -> &'a str {
-    match label {
-        "name" => &server.name,
-        "ip_address" => server.ip_address.as_deref().unwrap_or_default(),
-        other => server.labels.get(other).map_or("", String::as_str),
-    }
 }
 
 /// The groups, and for each series the number of its own. Not `grouped`: each series is one.

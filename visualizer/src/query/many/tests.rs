@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidewatch_store::Server;
+use tidewatch_store::{People, Server};
 
 use super::*;
 use crate::params::{DAY, SECOND};
@@ -22,6 +22,7 @@ fn directory() -> Directory {
         labels: [("dc".to_owned(), dc.to_owned())].into(),
         first_seen_ms: NOW - 30 * DAY,
         last_seen_ms: NOW,
+        people: People::default(),
     };
     Directory::new(vec![server(1, "db-1", "ams"), server(2, "web-1", "fra"), server(3, "web-2", "fra")])
 }
