@@ -9,6 +9,7 @@ use serde::Serialize;
 use tidewatch_schemas::{Labels, SeriesKind, time::rfc3339};
 use tidewatch_service_kit::http::Problem;
 use tidewatch_store::{AnomalyQuery, AnomalyRow, ExpectationRow, Freshness, SeriesMeta, Tier, WindowRow};
+use utoipa::ToSchema;
 
 pub(crate) mod columns;
 pub(crate) mod many;
@@ -19,6 +20,7 @@ use crate::{
     app::{App, Failure, Mode, too_much},
     format::{Csv, Field, Format, Table, labels_text},
     keep::{Answer, Source},
+    openapi::schemas,
     params::{Params, Range, bad},
     rate::Window,
 };
@@ -204,8 +206,9 @@ impl App {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct View<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServerColumns)]
+pub(crate) struct View<'a> {
     server: ServerName<'a>,
     from: i64,
     to: i64,
@@ -216,17 +219,20 @@ struct View<'a> {
     anomalies: Vec<OddView<'a>>,
 }
 
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
 struct ServerName<'a> {
     id: i32,
     name: &'a str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SeriesColumns)]
 struct SeriesView<'a> {
     series_id: i32,
     metric: &'a str,
+    #[schema(schema_with = schemas::labels)]
     labels: &'a Labels,
+    #[schema(schema_with = schemas::kind)]
     kind: SeriesKind,
     unit: &'a str,
     t0: i64,
@@ -235,10 +241,12 @@ struct SeriesView<'a> {
     expected: Option<Band>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SeriesAnomaly)]
 struct OddView<'a> {
     series_id: i32,
     metric: &'a str,
+    #[schema(schema_with = schemas::labels)]
     labels: &'a Labels,
     from: i64,
     to: i64,
