@@ -19,7 +19,8 @@ pub(crate) enum Place {
 }
 
 /// What the visualizer answers below `/api/v1/`; a new one is let in here on purpose.
-const READ: [&str; 8] = ["servers", "metrics", "query", "fleet", "alerts", "anomalies", "live", "openapi.json"];
+const READ: [&str; 8] =
+    ["servers", "metrics", "query", "fleet", "alerts", "anomalies", "live", "openapi.json"];
 
 /// Answered by each service on its admin address, never through the door.
 const ADMIN: [&str; 3] = ["metrics", "healthz", "readyz"];

@@ -19,8 +19,7 @@ use crate::{
 
 /// Texts whose schema is made of the lists that the parsers read.
 macro_rules! texts {
-    ($($(#[$doc:meta])* $name:ident: $schema:expr;)*) => {$(
-        $(#[$doc])*
+    ($($name:ident: $schema:expr;)*) => {$(
         pub(crate) struct $name;
 
         impl PartialSchema for $name {

@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-use tidewatch_service_kit::http::Problem;
 use tower::ServiceExt;
 
 use super::*;
@@ -13,7 +11,7 @@ use crate::{
     fleet,
     format::Format,
     live::{self, stream},
-    params::{HOUR, Params, parse_time},
+    params::{HOUR, parse_time},
     query::{Question, many::ManyQuestion},
     samples::SamplesQuestion,
     servers::ServersQuestion,
@@ -149,7 +147,8 @@ fn every_bound_is_the_parsers_own() {
                 let reads = |text: &str| parse_time(text, NOW).is_some();
                 assert!(["now", "now-6h", "now+90s", "2026-11-23T14:16:00Z"].into_iter().all(reads));
                 let whole = &schema["anyOf"][2];
-                let (least, most) = (whole["minimum"].as_i64().expect("bound"), whole["maximum"].as_i64().expect("bound"));
+                let (least, most) =
+                    (whole["minimum"].as_i64().expect("bound"), whole["maximum"].as_i64().expect("bound"));
                 assert!(reads(&least.to_string()) && reads(&most.to_string()));
                 assert!(!reads(&(least - 1).to_string()) && !reads(&(most + 1).to_string()));
                 assert!(!accepts("yesterday"), "{path}: {name}");
