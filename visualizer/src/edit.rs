@@ -16,13 +16,29 @@ use serde_json::{Map, Value};
 use tidewatch_schemas::validate::{Limits, check_label};
 use tidewatch_service_kit::http::Problem;
 use tidewatch_store::{Error, PeoplePatch, people::Change};
+use utoipa::ToSchema;
 
 use crate::{
     app::{App, Failure, Mode, unknown_server},
     fresh::SOURCE,
     params::Params,
     routes::server_view,
+    views::ServerView,
 };
+
+/// What may be changed; `null` takes away.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "the document's: the body is read member by member, to name the one that is no good"
+)]
+pub(crate) struct ServerPatch {
+    #[schema(min_length = 1, max_length = 200, example = "Shop, front")]
+    display_name: Option<String>,
+    /// Each by its name; those that are not named stay
+    #[schema(example = json!({"team": "shop"}))]
+    labels: Option<BTreeMap<String, Option<String>>>,
+}
 
 const MAX_BODY: usize = 64 << 10;
 
@@ -32,6 +48,15 @@ const MAX_NAME: usize = 200;
 /// The first is what the body is; the other is taken to be it.
 const TYPES: &str = "application/merge-patch+json, application/json";
 
+/// Change what people call a server and say of it.
+#[utoipa::path(
+    patch, path = "/api/v1/servers/{server}", tag = "Servers",
+    params(("server" = String, Path, description = "Id or name of a server", example = "web-1")),
+    request_body(content(
+        (ServerPatch = "application/merge-patch+json"), (ServerPatch = "application/json")
+    ), description = "A JSON merge patch (RFC 7396); only an admin may"),
+    responses((status = 200, description = "The server, as `GET` shows it", body = ServerView))
+)]
 pub(crate) async fn patch(
     State(app): State<Arc<App>>,
     Path(wanted): Path<String>,

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tidewatch_schemas::validate::{Limits, check_metric_name};
 use tidewatch_service_kit::http::Problem;
 use tidewatch_store::{NamesQuery, Server};
+use utoipa::ToSchema;
 
 use crate::{
     app::{App, Directory, Failure, Mode, busy},
@@ -84,7 +85,8 @@ impl NamesQuestion {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Counts)]
 struct Counts {
     servers: usize,
     /// Absent where only servers were looked at.
@@ -92,28 +94,31 @@ struct Counts {
     series: Option<i64>,
 }
 
-#[derive(Debug, Serialize)]
-struct MetricsView {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MetricNames)]
+pub(crate) struct MetricsView {
     as_of: i64,
     metrics: Vec<MetricName>,
     more: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct MetricName {
     name: String,
     series: i64,
 }
 
-#[derive(Debug, Serialize)]
-struct ValuesView<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LabelValues)]
+pub(crate) struct ValuesView<'a> {
     as_of: i64,
     label: &'a str,
     values: Vec<Value>,
     more: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LabelValue)]
 struct Value {
     value: String,
     #[serde(flatten)]

@@ -21,8 +21,18 @@ pub(crate) enum Place {
 }
 
 /// What the visualizer answers below `/api/v1/`; a new one is let in here on purpose.
-const READ: [&str; 9] =
-    ["servers", "metrics", "query", "fleet", "alerts", "anomalies", "metric-names", "label", "live"];
+const READ: [&str; 10] = [
+    "servers",
+    "metrics",
+    "query",
+    "fleet",
+    "alerts",
+    "anomalies",
+    "metric-names",
+    "label",
+    "live",
+    "openapi.json",
+];
 
 /// Answered by each service on its admin address, never through the door.
 const ADMIN: [&str; 3] = ["metrics", "healthz", "readyz"];
@@ -127,6 +137,7 @@ mod tests {
             ("/api/v1/metric-names", Place::Read),
             ("/api/v1/label/server.dc/values", Place::Read),
             ("/api/v1/live", Place::Read),
+            ("/api/v1/openapi.json", Place::Read),
             ("/api", Place::NowhereInApi),
             ("/api/", Place::NowhereInApi),
             ("/api/v1", Place::NowhereInApi),

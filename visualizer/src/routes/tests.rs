@@ -40,13 +40,7 @@ async fn get_from(router: &Router, path: &str) -> Answered {
     ask_of(router, "GET", path, &[], "").await
 }
 
-async fn ask_of(
-    router: &Router,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> Answered {
+async fn ask_of(router: &Router, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answered {
     let request = Request::builder().method(method).uri(path);
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     let request = request.body(Body::from(body.to_owned())).expect("request");
@@ -61,7 +55,7 @@ async fn ask_of(
 fn instance(stack: &Stack, store: &Store) -> (Router, Shutdown) {
     let (config, deps, shutdown) = (stack.config(), Deps::default(), Shutdown::new());
     let metrics = Metrics::new(&deps.metrics);
-    let app = App::new(&config, store.clone(), metrics, live::events(), shutdown.clone(), || NOW);
+    let app = App::new(&config, store.clone(), metrics, live::Events::default(), shutdown.clone(), || NOW);
     let app = Arc::new(app);
     tokio::spawn(watch::watch(Arc::clone(&app), deps.health.component("history")));
     (router(app), shutdown)
