@@ -1,7 +1,7 @@
 //! The visualizer: the query API, the live stream, the pages.
 //!
 //! ```text
-//! request -> params -> Redis, else PostgreSQL (store) -> columns, rows, fleet -> JSON     (kept for when PostgreSQL is away)
+//! request -> params -> Redis, else PostgreSQL (store) -> columns, rows, fleet, chart -> JSON, SVG, PNG     (kept for when PostgreSQL is away)
 //! Kafka metrics.10s, alerts -> live: follow > publish > stream -> server-sent events
 //! web/dist (built by npm, embedded) -> pages
 //! ```
@@ -17,6 +17,7 @@ mod keep;
 mod matchers;
 mod params;
 
+mod chart;
 mod cursor;
 mod events;
 mod fleet;

@@ -18,7 +18,7 @@ const WHO: [&str; 8] = [
 ];
 
 /// Statuses for each of [`WHO`]; 0: goes on to its place.
-const TABLE: [(&str, &str, [u16; 8]); 37] = [
+const TABLE: [(&str, &str, [u16; 8]); 38] = [
     ("GET", "/", [0, 0, 0, 0, 0, 0, 0, 0]),
     ("HEAD", "/", [0, 0, 0, 0, 0, 0, 0, 0]),
     ("POST", "/", [405; 8]),
@@ -37,6 +37,7 @@ const TABLE: [(&str, &str, [u16; 8]); 37] = [
     ("GET", "/api/v1/servers/1", [401, 401, 0, 403, 0, 0, 0, 0]),
     ("GET", "/api/v1/metrics/1", [401, 401, 0, 403, 0, 0, 0, 0]),
     ("GET", "/api/v1/query", [401, 401, 0, 403, 0, 0, 0, 0]),
+    ("GET", "/api/v1/charts/1.png", [401, 401, 0, 403, 0, 0, 0, 0]),
     ("GET", "/api/v1/fleet", [401, 401, 0, 403, 0, 0, 0, 0]),
     ("GET", "/api/v1/alerts", [401, 401, 0, 403, 0, 0, 0, 0]),
     ("GET", "/api/v1/anomalies", [401, 401, 0, 403, 0, 0, 0, 0]),
