@@ -5,7 +5,7 @@
 use tidewatch_schemas::Severity;
 
 /// One theme; `rrggbb` with a `#`.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Theme {
     pub(super) surface: &'static str,
     pub(super) ink: &'static str,
