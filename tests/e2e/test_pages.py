@@ -5,8 +5,10 @@ gap; and the whole in one process, from its start to live charts on the printed 
 import os
 import re
 import shutil
+import struct
 import subprocess
 import time
+from xml.etree import ElementTree
 
 import psycopg
 import pytest
@@ -61,6 +63,27 @@ def test_the_gap_is_a_gap_in_the_api(shared, fleet):
     for i, value in enumerate(series["avg"]):
         at = series["t0"] + i * 10_000
         assert (value is None) == (start <= at < end), (at - start, value)
+
+
+def test_the_gap_is_a_gap_in_a_picture(shared, fleet):
+    start, end = fleet["gap"]
+    title = "<script>alert('load')</script> & more"
+    question = {"metric": "gap.value0", "from": start - 60_000, "to": end + 20_000, "title": title}
+    answer = shared.get("/api/v1/charts/gap-1.svg", **question)
+    assert answer.headers["content-type"] == "image/svg+xml" and answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    document = ElementTree.fromstring(answer.content)
+    words = [text.text for text in document.iter("{http://www.w3.org/2000/svg}text")]
+    assert {title, "gap-1", "gap.value0", "no data"} <= set(words), words
+    assert not any(element.tag.endswith("script") for element in document.iter())
+
+    picture = shared.get("/api/v1/charts/gap-1.png", **question, width=400, height=200, theme="dark")
+    assert picture.headers["content-type"] == "image/png"
+    assert picture.content[:8] == b"\x89PNG\r\n\x1a\n" and struct.unpack(">II", picture.content[16:24]) == (800, 400)
+
+    for path, status in [("gap-1.svg?metric=nothing", 404), ("nobody.png?metric=gap.value0", 404), ("gap-1.png?metric=gap.value0&width=1", 400)]:
+        assert shared.call("GET", f"/api/v1/charts/{path}", role="viewer").status_code == status, path
+    assert shared.call("GET", "/api/v1/charts/gap-1.png?metric=gap.value0", role=None).status_code == 401
 
 
 @pytest.mark.timeout(400)

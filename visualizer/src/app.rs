@@ -17,6 +17,7 @@ use tidewatch_store::{Error as StoreError, FleetPoint, Server, Store};
 use tokio::sync::Semaphore;
 
 use crate::{
+    chart,
     fleet::{self, Overview},
     keep::{Kept, Shared, SharedByKey},
     live::Events,
@@ -130,6 +131,7 @@ pub(crate) struct App {
     pub(crate) clock: fn() -> i64,
     pub(crate) queries: Semaphore,
     pub(crate) live_clients: Arc<Semaphore>,
+    pub(crate) drawing: Arc<Semaphore>,
     pub(crate) max_points: usize,
     pub(crate) silent_after: i64,
     pub(crate) kept: Kept,
@@ -161,6 +163,7 @@ impl App {
             clock,
             queries: Semaphore::new(config.visualizer_concurrency),
             live_clients: Arc::new(Semaphore::new(config.visualizer_live_clients)),
+            drawing: Arc::new(Semaphore::new(chart::DRAWN_AT_ONCE)),
             max_points: config.visualizer_max_points,
             silent_after: config.visualizer_silent_after.as_millis() as i64,
             kept: Kept::new(config.visualizer_kept_answers, config.visualizer_kept_mib << 20),

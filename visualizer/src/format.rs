@@ -1,4 +1,4 @@
-//! How an answer is written: JSON, CSV or MessagePack. In: `format=`, else the `Accept` header. Out: bytes.
+//! How an answer is written: JSON, CSV or MessagePack; pictures are drawn elsewhere. In: `format=`, else the `Accept` header. Out: bytes.
 //!
 //! Keeps: JSON and MessagePack hold the same; CSV is one row for each value that is there, in RFC 4180's quoting, with labels as
 //! JSON in one field.
@@ -20,6 +20,9 @@ pub(crate) enum Format {
     Json,
     Csv,
     MessagePack,
+    /// Pictures are drawn, not written, and asked for by their path.
+    Svg,
+    Png,
 }
 
 pub(crate) const NAMES: [(&str, Format); 3] =
@@ -63,6 +66,8 @@ impl Format {
             Self::Json => "application/json",
             Self::Csv => "text/csv; charset=utf-8; header=present",
             Self::MessagePack => "application/msgpack",
+            Self::Svg => "image/svg+xml",
+            Self::Png => "image/png",
         }
     }
 
@@ -71,6 +76,7 @@ impl Format {
             Self::Json => serde_json::to_vec(value).map_err(|error| error.to_string()),
             Self::MessagePack => rmp_serde::to_vec_named(value).map_err(|error| error.to_string()),
             Self::Csv => csv_of(value).map_err(|error| error.to_string()),
+            Self::Svg | Self::Png => Err("a picture is drawn, not written".to_owned()),
         };
         bytes.map(Bytes::from).map_err(Failure::Outage)
     }

@@ -1,7 +1,7 @@
 //! The visualizer: the query API, the live stream, the pages.
 //!
 //! ```text
-//! request -> params -> Redis, else PostgreSQL (store) -> columns, rows, fleet -> JSON -> fresh    (kept for when PostgreSQL is away)
+//! request -> params -> Redis, else PostgreSQL (store) -> columns, rows, fleet, chart -> JSON, SVG, PNG -> fresh     (kept for when PostgreSQL is away)
 //! PATCH of a server -> edit -> PostgreSQL, Redis
 //! Kafka metrics.10s, alerts -> live: follow > publish > stream -> server-sent events
 //! web/dist (built by npm, embedded) -> pages
@@ -19,6 +19,7 @@ mod keep;
 mod matchers;
 mod params;
 
+mod chart;
 mod cursor;
 mod edit;
 mod events;

@@ -100,7 +100,8 @@ pub(crate) async fn security_headers(request: Request, next: Next) -> Response {
         (header::REFERRER_POLICY, "same-origin"),
         (header::X_FRAME_OPTIONS, "DENY"),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        // what an answer says of itself is stricter
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }

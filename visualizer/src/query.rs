@@ -41,14 +41,20 @@ pub(crate) enum Resolution {
 impl Resolution {
     fn read(params: &Params) -> Result<Self, Problem> {
         let width = params.number("width", 10, 10_000)?;
-        let step = params.number("step", FINE, 366 * crate::params::DAY)?;
-        match (width, step) {
+        match (width, Self::step(params)?) {
             (Some(_), Some(_)) => Err(bad("step", "may not be given together with width")),
-            (None, Some(step)) if step % FINE != 0 || (step > COARSE && step % COARSE != 0) => {
+            (None, Some(step)) => Ok(step),
+            (width, None) => Ok(Self::Width(width.unwrap_or(600))),
+        }
+    }
+
+    /// `step`, when given.
+    pub(crate) fn step(params: &Params) -> Result<Option<Self>, Problem> {
+        match params.number("step", FINE, 366 * crate::params::DAY)? {
+            Some(step) if step % FINE != 0 || (step > COARSE && step % COARSE != 0) => {
                 Err(bad("step", "has to be a multiple of 10000 ms, above 60000 ms one of 60000 ms"))
             }
-            (None, Some(step)) => Ok(Self::Step(step)),
-            (width, None) => Ok(Self::Width(width.unwrap_or(600))),
+            step => Ok(step.map(Self::Step)),
         }
     }
 }
@@ -114,13 +120,43 @@ impl App {
     pub(crate) async fn query(&self, question: &Question, mode: Mode) -> Result<Answer, Failure> {
         let server = self.server(&question.server).await?;
         let series = self.series(server.id, &question.metrics, mode).await?;
-        let grid = grid(question, series.len(), self.max_points)?;
+        let material = self.material(question, server.id, series, self.max_points, mode).await?;
+        let (range, format) = (question.range, question.format);
+        let (source, as_of, ends) = (material.source, material.as_of, Some(material.grid.end()));
+        let build = move || {
+            let answer = View {
+                server: ServerName { id: server.id, name: &server.name },
+                from: range.from,
+                to: range.to,
+                step: material.grid.step,
+                tier: material.grid.tier().as_str(),
+                as_of,
+                anomalies: material.anomalies(),
+                series: material.series(),
+            };
+            format.write(&answer)
+        };
+        let built = tokio::task::spawn_blocking(build).await;
+        let body = built.map_err(|e| Failure::Outage(e.to_string()))??;
+        Ok(Answer { body, format, source, link: None, as_of, ends })
+    }
+
+    /// What these series' columns in the question's range are made of, in `max_points` at most.
+    pub(crate) async fn material(
+        &self,
+        question: &Question,
+        server_id: i32,
+        series: Vec<SeriesMeta>,
+        max_points: usize,
+        mode: Mode,
+    ) -> Result<Material, Failure> {
+        let grid = grid(question, series.len(), max_points)?;
         let ids: Vec<i32> = series.iter().map(|s| s.id).collect();
         let read = Range { from: grid.reads_from(), to: grid.end() };
-        let (rows, source, newest) = self.windows(server.id, &ids, grid, read, mode).await?;
-        let (expected, odd) = if mode == Mode::Fresh {
+        let (rows, source, newest) = self.windows(server_id, &ids, grid, read, mode).await?;
+        let (expected, mut odd) = if mode == Mode::Fresh {
             let anomalies = AnomalyQuery {
-                server_id: Some(server.id),
+                server_id: Some(server_id),
                 from_ms: Some(grid.t0),
                 to_ms: Some(grid.end()),
                 limit: MAX_ODD,
@@ -134,25 +170,10 @@ impl App {
         } else {
             (Vec::new(), Vec::new())
         };
+        odd.sort_by_key(|row| (row.series_id, row.ts_ms));
         let now = (self.clock)();
         let as_of = if mode == Mode::Fresh { now } else { newest.unwrap_or(now) };
-        let (range, format) = (question.range, question.format);
-        let build = move || {
-            let answer = View {
-                server: ServerName { id: server.id, name: &server.name },
-                from: range.from,
-                to: range.to,
-                step: grid.step,
-                tier: grid.tier().as_str(),
-                as_of,
-                anomalies: anomalies(grid, &series, odd),
-                series: series_views(grid, &series, &rows, &expected),
-            };
-            format.write(&answer)
-        };
-        let built = tokio::task::spawn_blocking(build).await;
-        let body = built.map_err(|e| Failure::Outage(e.to_string()))??;
-        Ok(Answer { body, format, source, link: None, as_of, ends: Some(grid.end()) })
+        Ok(Material { grid, series, rows, expected, odd, source, as_of })
     }
 
     /// The series of a server by id, of these names or all.
@@ -205,6 +226,18 @@ impl App {
     }
 }
 
+/// What was read for the columns of some series of a server.
+#[derive(Debug)]
+pub(crate) struct Material {
+    pub(crate) grid: Grid,
+    series: Vec<SeriesMeta>,
+    rows: Vec<WindowRow>,
+    expected: Vec<ExpectationRow>,
+    odd: Vec<AnomalyRow>,
+    pub(crate) source: Source,
+    pub(crate) as_of: i64,
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ServerColumns)]
 pub(crate) struct View<'a> {
@@ -226,31 +259,31 @@ struct ServerName<'a> {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = SeriesColumns)]
-struct SeriesView<'a> {
-    series_id: i32,
-    metric: &'a str,
+pub(crate) struct SeriesView<'a> {
+    pub(crate) series_id: i32,
+    pub(crate) metric: &'a str,
     #[schema(schema_with = schemas::labels)]
-    labels: &'a Labels,
+    pub(crate) labels: &'a Labels,
     #[schema(schema_with = schemas::kind)]
-    kind: SeriesKind,
-    unit: &'a str,
+    pub(crate) kind: SeriesKind,
+    pub(crate) unit: &'a str,
     t0: i64,
     #[serde(flatten)]
-    columns: Columns,
-    expected: Option<Band>,
+    pub(crate) columns: Columns,
+    pub(crate) expected: Option<Band>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = SeriesAnomaly)]
-struct OddView<'a> {
-    series_id: i32,
+pub(crate) struct OddView<'a> {
+    pub(crate) series_id: i32,
     metric: &'a str,
     #[schema(schema_with = schemas::labels)]
     labels: &'a Labels,
-    from: i64,
-    to: i64,
-    score: f64,
-    value: f64,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) score: f64,
+    pub(crate) value: f64,
     low: f64,
     high: f64,
 }
@@ -271,58 +304,58 @@ impl Table for View<'_> {
     }
 }
 
-fn series_views<'a>(
-    grid: Grid,
-    series: &'a [SeriesMeta],
-    rows: &[WindowRow],
-    expected: &[ExpectationRow],
-) -> Vec<SeriesView<'a>> {
-    let windows: HashMap<i32, &[WindowRow]> =
-        rows.chunk_by(|a, b| a.series_id == b.series_id).map(|chunk| (chunk[0].series_id, chunk)).collect();
-    let bands: HashMap<i32, &[ExpectationRow]> = expected
-        .chunk_by(|a, b| a.series_id == b.series_id)
-        .map(|chunk| (chunk[0].series_id, chunk))
-        .collect();
-    let views = series.iter().filter_map(|meta| {
-        let rows = windows.get(&meta.id)?;
-        let columns = columns::columns(grid, meta.kind, rows.iter().map(Window::from))?;
-        let band = bands.get(&meta.id).and_then(|rows| columns::band(grid, rows.iter().map(Expected::from)));
-        Some(SeriesView {
-            series_id: meta.id,
-            metric: &meta.metric_name,
-            labels: &meta.labels,
-            kind: meta.kind,
-            unit: &meta.unit,
-            t0: grid.t0,
-            columns,
-            expected: band,
-        })
-    });
-    views.collect()
-}
-
-fn anomalies(grid: Grid, series: &[SeriesMeta], mut odd: Vec<AnomalyRow>) -> Vec<OddView<'_>> {
-    odd.sort_by_key(|row| (row.series_id, row.ts_ms));
-    let mut views = Vec::new();
-    for rows in odd.chunk_by(|a, b| a.series_id == b.series_id) {
-        let Ok(index) = series.binary_search_by_key(&rows[0].series_id, |s| s.id) else { continue };
-        let meta = &series[index];
-        // windows within the same or the next step look like one
-        for run in columns::runs(grid.step, rows.iter().map(Odd::from)) {
-            views.push(OddView {
+impl Material {
+    /// The series that have data.
+    pub(crate) fn series(&self) -> Vec<SeriesView<'_>> {
+        let grid = self.grid;
+        let windows: HashMap<i32, &[WindowRow]> = by_series(&self.rows, |row| row.series_id);
+        let bands: HashMap<i32, &[ExpectationRow]> = by_series(&self.expected, |row| row.series_id);
+        let views = self.series.iter().filter_map(|meta| {
+            let rows = windows.get(&meta.id)?;
+            let columns = columns::columns(grid, meta.kind, rows.iter().map(Window::from))?;
+            let band =
+                bands.get(&meta.id).and_then(|rows| columns::band(grid, rows.iter().map(Expected::from)));
+            Some(SeriesView {
                 series_id: meta.id,
                 metric: &meta.metric_name,
                 labels: &meta.labels,
-                from: run.from,
-                to: run.to,
-                score: run.score,
-                value: run.value,
-                low: run.low,
-                high: run.high,
-            });
-        }
+                kind: meta.kind,
+                unit: &meta.unit,
+                t0: grid.t0,
+                columns,
+                expected: band,
+            })
+        });
+        views.collect()
     }
-    views
+
+    pub(crate) fn anomalies(&self) -> Vec<OddView<'_>> {
+        let mut views = Vec::new();
+        for rows in self.odd.chunk_by(|a, b| a.series_id == b.series_id) {
+            let Ok(index) = self.series.binary_search_by_key(&rows[0].series_id, |s| s.id) else { continue };
+            let meta = &self.series[index];
+            // windows within the same or the next step look like one
+            for run in columns::runs(self.grid.step, rows.iter().map(Odd::from)) {
+                views.push(OddView {
+                    series_id: meta.id,
+                    metric: &meta.metric_name,
+                    labels: &meta.labels,
+                    from: run.from,
+                    to: run.to,
+                    score: run.score,
+                    value: run.value,
+                    low: run.low,
+                    high: run.high,
+                });
+            }
+        }
+        views
+    }
+}
+
+/// Rows in order of their series, by series.
+fn by_series<T>(rows: &[T], id: impl Fn(&T) -> i32) -> HashMap<i32, &[T]> {
+    rows.chunk_by(|a, b| id(a) == id(b)).map(|chunk| (id(&chunk[0]), chunk)).collect()
 }
 
 impl From<&WindowRow> for Window {

@@ -23,6 +23,7 @@ use utoipa::OpenApi;
 
 use crate::{
     app::{App, Failure, Mode, busy},
+    chart::ChartQuestion,
     edit,
     events::Filter,
     fleet::{self, Overview},
@@ -43,6 +44,8 @@ use crate::{
 /// How long a question waits for its turn.
 const TURN: Duration = Duration::from_secs(2);
 
+const PICTURE_POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
+
 static DEGRADED: HeaderName = HeaderName::from_static("x-tidewatch-degraded");
 
 /// What the document describes; a test holds it against the router.
@@ -54,6 +57,7 @@ static DEGRADED: HeaderName = HeaderName::from_static("x-tidewatch-degraded");
         edit::patch,
         metrics,
         query,
+        chart,
         fleet,
         alerts,
         anomalies,
@@ -72,6 +76,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/servers/{server}", get(server).patch(edit::patch))
         .route("/api/v1/metrics/{server}", get(metrics))
         .route("/api/v1/query", get(query))
+        .route("/api/v1/charts/{file}", get(chart))
         .route("/api/v1/fleet", get(fleet))
         .route("/api/v1/alerts", get(alerts))
         .route("/api/v1/anomalies", get(anomalies))
@@ -132,6 +137,7 @@ fn route_of(path: &str) -> &'static str {
         "servers" => "/api/v1/servers",
         "metrics" => "/api/v1/metrics/{server}",
         "query" => "/api/v1/query",
+        "charts" => "/api/v1/charts/{server}",
         "fleet" => "/api/v1/fleet",
         "alerts" => "/api/v1/alerts",
         "anomalies" => "/api/v1/anomalies",
@@ -152,6 +158,7 @@ enum Ask {
     Samples(SamplesQuestion, String),
     Columns(Question),
     Many(ManyQuestion),
+    Chart(ChartQuestion),
     Fleet(Range),
     Alerts(Filter),
     Anomalies(Filter),
@@ -170,6 +177,7 @@ impl Ask {
             Self::Samples(question, path) => app.samples(question, path, mode).await,
             Self::Columns(question) => app.query(question, mode).await,
             Self::Many(question) => app.query_many(question, mode).await,
+            Self::Chart(question) => app.chart(question, mode).await,
             Self::Fleet(range) => app.fleet_page(*range, key, mode).await,
             Self::Alerts(filter) => app.alerts(filter, mode).await,
             Self::Anomalies(filter) => app.anomalies(filter, mode).await,
@@ -299,6 +307,29 @@ async fn query(
     let params = Params::parse(raw.as_deref(), &ManyQuestion::KNOWN)?;
     let question = ManyQuestion::parse(&params, Format::of(&params, &headers)?, now)?;
     answer(&app, question.key(now), Ask::Many(question)).await
+}
+
+/// A chart as a picture, with the expected band, anomalies and alerts.
+#[utoipa::path(
+    get, path = "/api/v1/charts/{file}", tag = "Values",
+    params(("file" = String, Path, description = "Id or name of a server, with .svg or .png behind it", example = "web-1.svg"), asked::Chart),
+    responses((status = 200, description = "The picture", content(
+        (String = "image/svg+xml"), (Vec<u8> = "image/png")
+    )))
+)]
+async fn chart(
+    State(app): State<Arc<App>>,
+    Path(file): Path<String>,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Problem> {
+    let now = (app.clock)();
+    let question = ChartQuestion::read(&file, raw.as_deref(), now)?;
+    let mut response = answer(&app, question.key(now), Ask::Chart(question)).await?;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("inline"));
+    // opened alone an SVG is a document: it may load and run nothing
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PICTURE_POLICY));
+    Ok(response)
 }
 
 /// The fleet at a glance: states, sparklines, the last day.

@@ -21,10 +21,11 @@ pub(crate) enum Place {
 }
 
 /// What the visualizer answers below `/api/v1/`; a new one is let in here on purpose.
-const READ: [&str; 10] = [
+const READ: [&str; 11] = [
     "servers",
     "metrics",
     "query",
+    "charts",
     "fleet",
     "alerts",
     "anomalies",
@@ -136,6 +137,7 @@ mod tests {
             ("/api/v1/query", Place::Read),
             ("/api/v1/metric-names", Place::Read),
             ("/api/v1/label/server.dc/values", Place::Read),
+            ("/api/v1/charts/web-1.svg", Place::Read),
             ("/api/v1/live", Place::Read),
             ("/api/v1/openapi.json", Place::Read),
             ("/api", Place::NowhereInApi),

@@ -11,6 +11,7 @@ use utoipa::{
 };
 
 use crate::{
+    chart::THEMES,
     fleet::status::Status,
     format::NAMES,
     query::many::{ACROSS, OVER_TIME},
@@ -39,6 +40,7 @@ texts! {
     AlertStatus: super::schemas::alert_status();
     Agg: names(&OVER_TIME.map(|(name, _)| name));
     Group: names(&ACROSS.map(|(name, _)| name));
+    Theme: names(&THEMES.map(|(name, _)| name));
     Written: names(&NAMES.map(|(name, _)| name));
 }
 
@@ -144,6 +146,41 @@ pub(crate) struct Query {
     /// Instead of the `Accept` header
     #[param(inline)]
     format: Option<Written>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Chart {
+    /// Names of metrics of one unit, also with commas between
+    #[param(max_items = 200, example = json!(["node_load1"]))]
+    metric: Vec<String>,
+    /// Matchers on labels of the series; all have to hold
+    #[param(rename = "match", max_items = 20, example = json!(["mode!=idle"]))]
+    matchers: Option<Vec<String>>,
+    /// Begin, inclusive: RFC 3339, milliseconds or relative; `now-1h` when absent, at most 400 days before `to`
+    #[param(inline)]
+    from: Option<Time>,
+    /// End, exclusive; `now` when absent
+    #[param(inline)]
+    to: Option<Time>,
+    /// Milliseconds; above 60000 a multiple of it; by the width when absent
+    #[param(minimum = 10_000, maximum = 31_622_400_000_i64, multiple_of = 10_000)]
+    step: Option<i64>,
+    /// Pixels; 800 when absent
+    #[param(minimum = 200, maximum = 4_000)]
+    width: Option<i64>,
+    /// Pixels; 320 when absent
+    #[param(minimum = 100, maximum = 2_000)]
+    height: Option<i64>,
+    /// PNG: dots for a pixel; 2 when absent, 1 where that would be too many
+    #[param(minimum = 1, maximum = 4)]
+    scale: Option<i64>,
+    /// `light` when absent
+    #[param(inline)]
+    theme: Option<Theme>,
+    /// In place of the metrics' names
+    #[param(max_length = 200)]
+    title: Option<String>,
 }
 
 #[derive(IntoParams)]

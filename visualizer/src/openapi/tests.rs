@@ -7,6 +7,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::{
+    chart::ChartQuestion,
     events::Filter,
     fleet,
     format::Format,
@@ -62,6 +63,10 @@ fn parse(path: &str, query: &str) -> (Result<(), Problem>, BTreeSet<&'static str
             };
             (parsed, both)
         }
+        "/api/v1/charts/{file}" => {
+            let read = ChartQuestion::read("web-1.png", Some(query), NOW);
+            (read.map(drop), set(&ChartQuestion::KNOWN))
+        }
         "/api/v1/fleet" => {
             let known = fleet::KNOWN;
             (params(&known).and_then(|p| p.range(NOW, 2 * HOUR)).map(drop), set(&known))
@@ -87,6 +92,7 @@ fn parse(path: &str, query: &str) -> (Result<(), Problem>, BTreeSet<&'static str
 fn least(path: &str, with: &str) -> &'static str {
     match path {
         "/api/v1/query" if with != "server" && with != "metric" => "metric=a&",
+        "/api/v1/charts/{file}" if with != "metric" => "metric=a&",
         _ => "",
     }
 }

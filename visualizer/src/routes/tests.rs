@@ -15,6 +15,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::{live, metrics::Metrics, watch};
 
+mod charts;
 mod freshness;
 mod many;
 mod people;
