@@ -13,6 +13,7 @@ use crate::Error;
 
 mod events;
 mod fleet;
+pub(crate) mod histograms;
 mod lease;
 mod metrics;
 mod odd;
@@ -22,6 +23,7 @@ pub(crate) mod windows;
 
 pub use events::{AlertQuery, AnomalyQuery};
 pub use fleet::FleetPoint;
+pub use histograms::HistogramQuery;
 pub use metrics::MetricsQuery;
 pub use reduce::{Across, JOIN_MS, OverTime, ReduceQuery, Reduced};
 pub use servers::ServerRef;

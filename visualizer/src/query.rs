@@ -6,12 +6,14 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use tidewatch_schemas::{Labels, SeriesKind, time::rfc3339};
+use tidewatch_schemas::{Labels, time::rfc3339};
 use tidewatch_service_kit::http::Problem;
 use tidewatch_store::{AnomalyQuery, AnomalyRow, ExpectationRow, Freshness, SeriesMeta, Tier, WindowRow};
 
 pub(crate) mod columns;
 pub(crate) mod many;
+mod observed;
+mod quantile;
 
 use columns::{Band, COARSE, Columns, Expected, FINE, Grid, Odd};
 
@@ -112,10 +114,17 @@ impl App {
     pub(crate) async fn query(&self, question: &Question, mode: Mode) -> Result<Answer, Failure> {
         let server = self.server(&question.server).await?;
         let series = self.series(server.id, &question.metrics, mode).await?;
-        let grid = grid(question, series.len(), self.max_points)?;
+        // Redis keeps none
+        let histograms = match mode {
+            Mode::Fresh => self.store.history.histogram_series(server.id, &question.metrics).await?,
+            Mode::LastKnown => Vec::new(),
+        };
+        let grid = grid(question, series.len() + histograms.len(), self.max_points)?;
         let ids: Vec<i32> = series.iter().map(|s| s.id).collect();
         let read = Range { from: grid.reads_from(), to: grid.end() };
         let (rows, source, newest) = self.windows(server.id, &ids, grid, read, mode).await?;
+        let cells = observed::of_server(&self.store.history, &histograms, grid, MAX_READ).await?;
+        let source = if histograms.is_empty() { source } else { Source::Postgres };
         let (expected, odd) = if mode == Mode::Fresh {
             let anomalies = AnomalyQuery {
                 server_id: Some(server.id),
@@ -136,6 +145,9 @@ impl App {
         let as_of = if mode == Mode::Fresh { now } else { newest.unwrap_or(now) };
         let (range, format) = (question.range, question.format);
         let build = move || {
+            let mut views = series_views(grid, &series, &rows, &expected);
+            views.extend(observed::views(grid, &histograms, &cells));
+            views.sort_by_key(|view| view.series_id);
             let answer = View {
                 server: ServerName { id: server.id, name: &server.name },
                 from: range.from,
@@ -144,7 +156,7 @@ impl App {
                 tier: grid.tier().as_str(),
                 as_of,
                 anomalies: anomalies(grid, &series, odd),
-                series: series_views(grid, &series, &rows, &expected),
+                series: views,
             };
             format.write(&answer)
         };
@@ -226,7 +238,7 @@ struct SeriesView<'a> {
     series_id: i32,
     metric: &'a str,
     labels: &'a Labels,
-    kind: SeriesKind,
+    kind: &'static str,
     unit: &'a str,
     t0: i64,
     #[serde(flatten)]
@@ -283,7 +295,7 @@ fn series_views<'a>(
             series_id: meta.id,
             metric: &meta.metric_name,
             labels: &meta.labels,
-            kind: meta.kind,
+            kind: meta.kind.as_str(),
             unit: &meta.unit,
             t0: grid.t0,
             columns,

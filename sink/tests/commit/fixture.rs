@@ -6,7 +6,7 @@ use std::{
 };
 
 use rdkafka::error::KafkaError;
-use tidewatch_schemas::{AggregateFrame, AggregateKind, Origin, Reason, Series};
+use tidewatch_schemas::{AggregateFrame, AggregateKind, Buckets, Histogram, Origin, Reason, Series};
 use tidewatch_service_kit::{Health, Metrics, Shutdown};
 use tidewatch_sink::{
     commit::{Batch, Committer, SharedOwned, Told},
@@ -16,7 +16,7 @@ use tidewatch_sink::{
     write::Writer,
 };
 use tidewatch_store::{
-    PackedTier, Store, Tier, WindowRow,
+    HistogramQuery, HistogramRow, PackedTier, Store, Tier, WindowRow,
     hot::writer::HotWriter,
     testing::{Database, Stack},
     write::{offsets, pack as packing},
@@ -128,6 +128,22 @@ pub(crate) fn layout() -> Vec<Series> {
     vec![Series::gauge("load", ""), Series::counter("bytes", "bytes").with("device", "eth0")]
 }
 
+/// `n` observations in each of two buckets.
+pub(crate) fn histogram(name: &str, scale: i32, offset: i32, n: i64) -> Histogram {
+    Histogram {
+        series: Series::gauge(name, "seconds"),
+        count: 2 * n,
+        sum: Some(n as f64),
+        min: Some(0.25),
+        max: Some(f64::from(offset)),
+        scale,
+        zero_threshold: 0.0,
+        zero_count: 0,
+        positive: Buckets { offset, counts: vec![n, n] },
+        negative: Buckets::default(),
+    }
+}
+
 pub(crate) fn windows(offset: i64, frame: AggregateFrame) -> Item {
     let tier = Tier::of_window(frame.window_ms).expect("tier");
     item(
@@ -147,6 +163,30 @@ pub(crate) async fn all_rows(store: &Store, tier: Tier) -> Vec<WindowRow> {
     }
     rows.sort_by_key(|row| (row.series_id, row.ts_ms));
     rows
+}
+
+/// All histograms of a tier: server, name, row; by series and time.
+pub(crate) async fn all_histograms(store: &Store, tier: Tier) -> Vec<(String, String, HistogramRow)> {
+    let mut found = Vec::new();
+    for server in store.history.servers().await.expect("servers") {
+        for meta in store.history.histogram_series(server.id, &[]).await.expect("histograms") {
+            let query = HistogramQuery {
+                series: vec![meta.id],
+                tier: Tier::TenSeconds,
+                step_ms: 10_000,
+                from_ms: 0,
+                to_ms: i64::MAX,
+                buckets: true,
+                limit: 100_000,
+            };
+            let take = |row| {
+                found.push((server.name.clone(), meta.metric_name.clone(), row));
+                Ok(())
+            };
+            store.history.histograms(&HistogramQuery { tier, ..query }, take).await.expect("read");
+        }
+    }
+    found
 }
 
 pub(crate) async fn next_offset(store: &Store, topic: &str) -> Option<i64> {

@@ -12,6 +12,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::{live, metrics::Metrics, watch};
 
+mod histograms;
 mod many;
 pub(crate) mod seed;
 pub(crate) mod stack;
