@@ -113,12 +113,10 @@ fn grid(question: &Question, series: usize, max_points: usize) -> Result<Grid, F
 impl App {
     pub(crate) async fn query(&self, question: &Question, mode: Mode) -> Result<Answer, Failure> {
         let server = self.server(&question.server).await?;
-        let series = self.series(server.id, &question.metrics, mode).await?;
-        // Redis keeps none
-        let histograms = match mode {
-            Mode::Fresh => self.store.history.histogram_series(server.id, &question.metrics).await?,
-            Mode::LastKnown => Vec::new(),
-        };
+        let (series, histograms) = tokio::try_join!(
+            self.series(server.id, &question.metrics, mode),
+            self.histograms(server.id, &question.metrics, mode)
+        )?;
         let grid = grid(question, series.len() + histograms.len(), self.max_points)?;
         let ids: Vec<i32> = series.iter().map(|s| s.id).collect();
         let read = Range { from: grid.reads_from(), to: grid.end() };

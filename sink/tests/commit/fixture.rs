@@ -1,6 +1,7 @@
 //! A committer on a database of its own, the records it is given, and a place for its dead letters.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,10 +17,10 @@ use tidewatch_sink::{
     write::Writer,
 };
 use tidewatch_store::{
-    HistogramQuery, HistogramRow, PackedTier, Store, Tier, WindowRow,
+    HistogramRow, PackedTier, Store, Tier, WindowRow,
     hot::writer::HotWriter,
     testing::{Database, Stack},
-    write::{offsets, pack as packing},
+    write::{histograms, offsets, pack as packing},
 };
 use tokio::sync::mpsc;
 
@@ -167,26 +168,25 @@ pub(crate) async fn all_rows(store: &Store, tier: Tier) -> Vec<WindowRow> {
 
 /// All histograms of a tier: server, name, row; by series and time.
 pub(crate) async fn all_histograms(store: &Store, tier: Tier) -> Vec<(String, String, HistogramRow)> {
-    let mut found = Vec::new();
+    let mut conn = store.history.pool().acquire().await.expect("connection");
+    let query =
+        format!("SELECT series_id, (extract(epoch FROM ts) * 1000)::bigint FROM {}", tier.histograms());
+    let keys: Vec<(i32, i64)> =
+        sqlx::query_as(sqlx::AssertSqlSafe(query)).fetch_all(&mut *conn).await.expect("keys");
+    let mut rows: Vec<HistogramRow> =
+        histograms::existing(&mut conn, tier, &keys).await.expect("rows").into_values().collect();
+    rows.sort_by_key(|row| (row.series_id, row.ts_ms));
+    let mut names = BTreeMap::new();
     for server in store.history.servers().await.expect("servers") {
         for meta in store.history.histogram_series(server.id, &[]).await.expect("histograms") {
-            let query = HistogramQuery {
-                series: vec![meta.id],
-                tier: Tier::TenSeconds,
-                step_ms: 10_000,
-                from_ms: 0,
-                to_ms: i64::MAX,
-                buckets: true,
-                limit: 100_000,
-            };
-            let take = |row| {
-                found.push((server.name.clone(), meta.metric_name.clone(), row));
-                Ok(())
-            };
-            store.history.histograms(&HistogramQuery { tier, ..query }, take).await.expect("read");
+            names.insert(meta.id, (server.name.clone(), meta.metric_name));
         }
     }
-    found
+    let named = |row: HistogramRow| {
+        let (server, name) = names[&row.series_id].clone();
+        (server, name, row)
+    };
+    rows.into_iter().map(named).collect()
 }
 
 pub(crate) async fn next_offset(store: &Store, topic: &str) -> Option<i64> {

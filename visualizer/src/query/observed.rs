@@ -14,7 +14,7 @@ use super::{
     quantile,
 };
 use crate::{
-    app::{Failure, too_much},
+    app::{App, Failure, Mode, too_much},
     rate::finite,
 };
 
@@ -80,6 +80,21 @@ pub(crate) async fn cells(
             Err(too_much(&format!("the answer needs more than {MAX_HELD} buckets")).into())
         }
         done => Ok(done.map(|()| cells)?),
+    }
+}
+
+impl App {
+    /// The histograms of a server, of which Redis knows none.
+    pub(super) async fn histograms(
+        &self,
+        server_id: i32,
+        metrics: &[String],
+        mode: Mode,
+    ) -> Result<Vec<SeriesMeta>, Failure> {
+        match mode {
+            Mode::Fresh => Ok(self.store.history.histogram_series(server_id, metrics).await?),
+            Mode::LastKnown => Ok(Vec::new()),
+        }
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) fn share(params: &Params) -> Result<Option<f64>, Problem> {
     let expected = "has to be a number from 0 to 1";
     match (params.get("agg") == Some("quantile"), params.get("q")) {
         (true, Some(text)) => {
-            let q = text.parse().ok().filter(|q| (0.0..=1.0).contains(q));
+            let q = text.parse::<f64>().ok().filter(|q| (0.0..=1.0).contains(q));
             q.map(Some).ok_or_else(|| bad("q", expected))
         }
         (true, None) => Err(bad("q", &format!("is required with agg=quantile and {expected}"))),
@@ -99,22 +99,8 @@ impl ManyQuestion {
                 }
                 What::Classic(q)
             }
-            (None, series, []) => What::Values(self.over_time(series)?),
-            (None, [], [one, ..]) => What::Observed(match self.agg {
-                None | Some(OverTime::Avg) => Stat::Avg,
-                Some(OverTime::Min) => Stat::Min,
-                Some(OverTime::Max) => Stat::Max,
-                Some(OverTime::Sum) => Stat::Sum,
-                Some(OverTime::Count) => Stat::Count,
-                Some(OverTime::Rate) => Stat::Rate,
-                Some(OverTime::Last | OverTime::Increase) => {
-                    let why = format!(
-                        "of a histogram such as {} may be avg, min, max, sum, count, rate or quantile",
-                        one.metric_name
-                    );
-                    return Err(bad("agg", &why));
-                }
-            }),
+            (None, [], histograms) if self.merge || !histograms.is_empty() => What::Observed(self.stat()?),
+            (None, series, _) => What::Values(self.over_time(series)?),
         };
         match what {
             What::Values(_) if self.merge => Err(bad("group", "merge is of histograms and quantiles")),
@@ -125,6 +111,21 @@ impl ManyQuestion {
                 Err(bad("by", "may not be le: a quantile is made of the counters of all le"))
             }
             what => Ok(what),
+        }
+    }
+
+    /// What is made of the observations of a step when it is no quantile.
+    fn stat(&self) -> Result<Stat, Problem> {
+        match self.agg {
+            None | Some(OverTime::Avg) => Ok(Stat::Avg),
+            Some(OverTime::Min) => Ok(Stat::Min),
+            Some(OverTime::Max) => Ok(Stat::Max),
+            Some(OverTime::Sum) => Ok(Stat::Sum),
+            Some(OverTime::Count) => Ok(Stat::Count),
+            Some(OverTime::Rate) => Ok(Stat::Rate),
+            Some(OverTime::Last | OverTime::Increase) => {
+                Err(bad("agg", "of a histogram has to be one of avg, min, max, sum, count, rate, quantile"))
+            }
         }
     }
 
