@@ -109,6 +109,17 @@ async fn rows_come_back_bit_for_bit_copied_or_replaced() {
             .await
             .expect("select");
     assert_eq!(seen, (15, vec![5, 0, 5]));
+    let by_hand: Vec<(f64, i64)> = sqlx::query_as(
+        "SELECT (2 ^ ((positive_offset + n) * 2.0 ^ -scale))::float8 AS up_to, c AS observations
+         FROM histograms_1m, UNNEST(positive) WITH ORDINALITY u(c, n) WHERE series_id = 2 ORDER BY n",
+    )
+    .fetch_all(&mut *conn)
+    .await
+    .expect("select");
+    // buckets -4 to -2 of scale 3 end at 2^(-3/8), 2^(-2/8) and 2^(-1/8)
+    let ends = [-3.0, -2.0, -1.0_f64].map(|eighths| (eighths / 8.0).exp2());
+    assert_eq!(by_hand.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [5, 0, 5]);
+    assert!(by_hand.iter().zip(ends).all(|((found, _), end)| (found - end).abs() < 1e-9), "{by_hand:?}");
 }
 
 /// A part goes to the row that is there, as the sink does it.

@@ -121,7 +121,7 @@ impl App {
         let ids: Vec<i32> = series.iter().map(|s| s.id).collect();
         let read = Range { from: grid.reads_from(), to: grid.end() };
         let (rows, source, newest) = self.windows(server.id, &ids, grid, read, mode).await?;
-        let cells = observed::of_server(&self.store.history, &histograms, grid, MAX_READ).await?;
+        let cells = observed::of_server(&self.store.history, &histograms, grid).await?;
         let source = if histograms.is_empty() { source } else { Source::Postgres };
         let (expected, odd) = if mode == Mode::Fresh {
             let anomalies = AnomalyQuery {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use tidewatch_schemas::Distribution;
-use tidewatch_store::{Error as StoreError, HistogramQuery, HistogramRow, History, SeriesMeta};
+use tidewatch_store::{Error as StoreError, HistogramQuery, HistogramRow, History, MAX_WINDOWS, SeriesMeta};
 
 use super::{
     SeriesView,
@@ -103,7 +103,6 @@ pub(crate) async fn of_server(
     history: &History,
     histograms: &[SeriesMeta],
     grid: Grid,
-    limit: usize,
 ) -> Result<Cells, Failure> {
     let query = HistogramQuery {
         series: histograms.iter().map(|one| one.id).collect(),
@@ -112,7 +111,7 @@ pub(crate) async fn of_server(
         from_ms: grid.t0,
         to_ms: grid.end(),
         buckets: false,
-        limit,
+        limit: MAX_WINDOWS,
     };
     let each: Vec<i32> = (0..histograms.len() as i32).collect();
     cells(history, &query, &each, grid).await

@@ -90,10 +90,10 @@ impl ManyQuestion {
                 let is_bucket =
                     |one: &&SeriesMeta| one.kind == SeriesKind::Counter && one.labels.contains_key(LE);
                 if let Some(other) = series.iter().find(|one| !is_bucket(one)) {
+                    let is = if other.kind == SeriesKind::Gauge { "a gauge" } else { "a counter without it" };
+                    let name = &other.metric_name;
                     let why = format!(
-                        "quantile is of histograms and of counters with a label le, and {} is a {} without",
-                        other.metric_name,
-                        other.kind.as_str()
+                        "quantile is of histograms and of counters with a label le, and {name} is {is}"
                     );
                     return Err(bad("agg", &why));
                 }
@@ -154,7 +154,8 @@ impl App {
             from_ms: grid.t0,
             to_ms: grid.end(),
             buckets: stat.needs_buckets(),
-            limit: MAX_READ,
+            // the minutes behind what is closed of longer windows may be as many again
+            limit: 2 * MAX_READ,
         };
         let cells = observed::cells(&self.store.history, &query, &of, grid).await?;
         let mut errors = vec![None; groups.len()];
