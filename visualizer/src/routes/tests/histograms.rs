@@ -118,11 +118,11 @@ fn exact(sorted: &[f64], q: f64) -> f64 {
     sorted[(1..=sorted.len()).find(|n| *n as f64 >= rank).expect("rank") - 1]
 }
 
-async fn lines(service: &Service, query: &str) -> (i64, Vec<Value>) {
+async fn lines(service: &Service, query: &str) -> Vec<Value> {
     let answer = service.get(&format!("/api/v1/query?{query}")).await;
     assert_eq!(answer.status, 200, "{query}: {}", answer.body);
     assert_eq!(answer.header("x-tidewatch-source"), Some("postgres"), "{query}");
-    (answer.body["step"].as_i64().expect("step"), answer.body["series"].as_array().expect("series").clone())
+    answer.body["series"].as_array().expect("series").clone()
 }
 
 /// Each value of a line against what `of` makes of the observations in its step, as near as `error` says.
@@ -154,7 +154,7 @@ async fn histograms_are_merged_before_anything_is_made_of_them() {
         let range = format!("metric=took&from=now-10m&step={step}");
         for q in [0.0, 0.5, 0.9, 0.99, 1.0] {
             let question = format!("{range}&agg=quantile&q={q}");
-            let (_, each) = lines(&service, &question).await;
+            let each = lines(&service, &question).await;
             assert_eq!(each.len(), 2);
             for line in &each {
                 let server = SERVERS.iter().position(|name| line["server"]["name"] == *name).expect("server");
@@ -163,11 +163,11 @@ async fn histograms_are_merged_before_anything_is_made_of_them() {
                 check(&question, &line["values"], &[server], step, error, |all| exact(all, q));
             }
             for group in ["group=merge", "by=route", "by=route&group=merge"] {
-                let (_, all) = lines(&service, &format!("{question}&{group}")).await;
+                let all = lines(&service, &format!("{question}&{group}")).await;
                 assert_eq!((all.len(), &all[0]["series"]), (1, &2.into()), "{group}");
                 check(&question, &all[0]["values"], &[0, 1], step, 0.0434, |all| exact(all, q));
             }
-            let (_, one) = lines(&service, &format!("{question}&server=db.fra-2")).await;
+            let one = lines(&service, &format!("{question}&server=db.fra-2")).await;
             assert_eq!((one.len(), &one[0]["server"]["name"]), (1, &"db.fra-2".into()));
         }
         let sums: [(&str, fn(&[f64], i64) -> f64); 6] = [
@@ -179,12 +179,12 @@ async fn histograms_are_merged_before_anything_is_made_of_them() {
             ("rate", |all, step| all.len() as f64 * 1_000.0 / step as f64),
         ];
         for (agg, of) in sums {
-            let (_, all) = lines(&service, &format!("{range}&agg={agg}&group=merge")).await;
+            let all = lines(&service, &format!("{range}&agg={agg}&group=merge")).await;
             check(agg, &all[0]["values"], &[0, 1], step, 0.0, |all| of(all, step));
         }
         // the chart of a server, beside its other series
         for names in ["", "&metric=took"] {
-            let (_, series) = lines(&service, &format!("server=web-1{names}&from=now-10m&step={step}")).await;
+            let series = lines(&service, &format!("server=web-1{names}&from=now-10m&step={step}")).await;
             assert!(series.is_sorted_by_key(|one| one["series_id"].as_i64()));
             let one = series.iter().find(|one| one["metric"] == "took").expect("a histogram");
             assert_eq!((&one["kind"], &one["unit"]), (&"histogram".into(), &"seconds".into()));
@@ -193,7 +193,7 @@ async fn histograms_are_merged_before_anything_is_made_of_them() {
             }
         }
     }
-    let (_, unasked) = lines(&service, "metric=took&from=now-10m&step=60000").await;
+    let unasked = lines(&service, "metric=took&from=now-10m&step=60000").await;
     check("avg", &unasked[0]["values"], &[1], 60_000, 0.0, |all| all.iter().sum::<f64>() / all.len() as f64);
     let values = service.get("/api/v1/metrics/web-1?metric=took&from=now-10m").await;
     assert_eq!(
@@ -215,7 +215,7 @@ async fn classic_ones_are_merged_by_the_bounds_they_share(service: &Service) {
         ("group=merge&q=0.5", 0.1),
     ] {
         for step in [10_000, 30_000] {
-            let (_, found) =
+            let found =
                 lines(service, &format!("metric=took_bucket&agg=quantile&{more}&from=now-10m&step={step}"))
                     .await;
             assert_eq!(found.len(), 1, "{more}");
