@@ -11,6 +11,7 @@
 pub mod aggregate;
 pub mod alert;
 pub mod codec;
+pub mod distribution;
 pub mod frame;
 pub mod headers;
 pub mod histogram;
@@ -22,6 +23,7 @@ pub mod validate;
 pub use aggregate::{AggregateFrame, AggregateKind, Expectation, Origin};
 pub use alert::{Alert, AlertStatus, Anomaly, RelatedSeries, Severity};
 pub use codec::{AvroRecord, DecodeError, Framing, decode, decode_json, encode};
+pub use distribution::Distribution;
 pub use frame::{Labels, Layout, MetricFrame, Series, SeriesKind};
 pub use histogram::{Buckets, Histogram};
 pub use reason::Reason;

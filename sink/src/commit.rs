@@ -264,11 +264,11 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
         written
     }
 
-    /// Sends dead letters; afterwards only their offsets are left to write.
+    /// Sends dead letters; afterwards only their offsets are left to write, and what was good of them.
     async fn bury(&mut self, generation: u64, items: &mut [Item]) -> Result<(), GivenUp> {
         let mut attempt = 0;
         loop {
-            let bad = items.iter_mut().filter(|item| matches!(item.body, Body::Bad(..)));
+            let bad = items.iter_mut().filter(|item| matches!(item.body, Body::Bad(..) | Body::Partly(..)));
             let mut bad: Vec<&mut Item> = bad.take(LETTERS_AT_ONCE).collect();
             if bad.is_empty() {
                 return Ok(());
@@ -281,22 +281,30 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
             let letters = &self.dead_letters;
             let sending = bad.iter().map(|item| async {
                 match &item.body {
-                    Body::Bad(reason, message) => letters.send(item, *reason, message).await,
+                    Body::Bad(reason, message) | Body::Partly(reason, message, _) => {
+                        letters.send(item, *reason, message).await
+                    }
                     _ => Ok(()),
                 }
             });
             let mut failure = None;
             let all_sent = futures_util::future::join_all(sending).await;
             for (item, sent) in bad.iter_mut().zip(all_sent) {
-                match (sent, &item.body) {
-                    (Ok(()), Body::Bad(reason, message)) => {
-                        self.metrics.record_dead_letter(*reason);
-                        tracing::debug!(topic = &*item.topic, item.partition, item.offset, %reason, message, "dead letter");
-                        item.body = Body::Nothing;
-                    }
-                    (Ok(()), _) => {}
-                    (Err(error), _) => failure = Some(error),
+                if let Err(error) = sent {
+                    failure = Some(error);
+                    continue;
                 }
+                let (reason, message, rest) = match std::mem::replace(&mut item.body, Body::Nothing) {
+                    Body::Bad(reason, message) => (reason, message, Body::Nothing),
+                    Body::Partly(reason, message, rest) => (reason, message, *rest),
+                    other => {
+                        item.body = other;
+                        continue;
+                    }
+                };
+                self.metrics.record_dead_letter(reason);
+                tracing::debug!(topic = &*item.topic, item.partition, item.offset, %reason, message, "dead letter");
+                item.body = rest;
             }
             if let Some(error) = failure {
                 if !std::mem::replace(&mut self.away.dead_letters, true) {

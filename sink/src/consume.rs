@@ -277,7 +277,7 @@ impl Reading {
             payload: message.payload().map(<[u8]>::to_vec),
             body: parse(kind, message.payload(), now),
         };
-        self.weight += item.weight();
+        self.weight += item.body.weight();
         self.items.push(item);
     }
 

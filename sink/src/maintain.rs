@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidewatch_service_kit::Shutdown;
 use tidewatch_store::{
-    Error, History, PackedTier, Tier,
+    Error, History, Tier,
     write::{
         pack,
         partitions::{self, Partitioned},
@@ -58,12 +58,17 @@ pub async fn round(history: &History, config: &Config, now_ms: i64) -> Result<()
 
 fn kept(config: &Config, table: Partitioned) -> Duration {
     match table {
-        Partitioned::Samples(Tier::TenSeconds) | Partitioned::Packed(PackedTier::TenSeconds) => {
-            config.sink_keep_10s
-        }
-        Partitioned::Samples(Tier::Minute) | Partitioned::Packed(PackedTier::Minute) => config.sink_keep_1m,
-        Partitioned::Samples(Tier::FiveMinutes) => config.sink_keep_5m,
-        Partitioned::Samples(Tier::Hour) => config.sink_keep_1h,
+        Partitioned::Samples(tier) | Partitioned::Histograms(tier) => kept_of(config, tier),
+        Partitioned::Packed(packed) => kept_of(config, packed.tier()),
         Partitioned::Expectations => config.sink_keep_expected,
+    }
+}
+
+fn kept_of(config: &Config, tier: Tier) -> Duration {
+    match tier {
+        Tier::TenSeconds => config.sink_keep_10s,
+        Tier::Minute => config.sink_keep_1m,
+        Tier::FiveMinutes => config.sink_keep_5m,
+        Tier::Hour => config.sink_keep_1h,
     }
 }

@@ -1,12 +1,13 @@
 //! From bytes to what is to be written: decode and validate a record of each topic. Pure.
 //!
-//! Invariant: what passes here has columns of one length, a window on its grid, and times PostgreSQL can hold; everything
-//! else carries the reason of its dead letter.
+//! Invariant: what passes here has columns of one length, a window on its grid, and times PostgreSQL can hold; histograms
+//! whose counts add up; everything else carries the reason of its dead letter.
 
 use std::sync::Arc;
 
 use tidewatch_schemas::{
-    AggregateFrame, Alert, Anomaly, AvroRecord, DecodeError, Expectation, Reason, Topics, decode,
+    AggregateFrame, Alert, Anomaly, AvroRecord, DecodeError, Distribution, Expectation, Reason, Topics,
+    decode,
     validate::{self, EARLIEST},
 };
 use tidewatch_store::Tier;
@@ -55,6 +56,8 @@ pub enum Body {
     Alert(Box<Alert>),
     /// To be a dead letter.
     Bad(Reason, String),
+    /// A dead letter because of a part of it; the rest is to be written.
+    Partly(Reason, String, Box<Self>),
     /// Nothing to write: only its offset counts.
     Nothing,
 }
@@ -73,16 +76,20 @@ pub struct Item {
     pub body: Body,
 }
 
-impl Item {
+impl Body {
     /// Rows it will write, roughly; at least 1.
     pub fn weight(&self) -> usize {
-        match &self.body {
-            Body::Windows(_, frame) => frame.layout.len().max(1),
-            Body::Expected(expected) => expected.layout.len().max(1),
+        match self {
+            Self::Windows(_, frame) => (frame.layout.len() + HEAVY * frame.histograms.len()).max(1),
+            Self::Expected(expected) => expected.layout.len().max(1),
+            Self::Partly(_, _, rest) => rest.weight(),
             _ => 1,
         }
     }
 }
+
+/// Rows that a histogram weighs, by its bytes.
+const HEAVY: usize = 8;
 
 /// Windows further ahead than this are a clock gone wrong: they would make partitions of a far future.
 const MAX_AHEAD_MS: i64 = 86_400_000;
@@ -91,14 +98,30 @@ const MAX_AHEAD_MS: i64 = 86_400_000;
 pub fn parse(kind: Kind, payload: Option<&[u8]>, now_ms: i64) -> Body {
     let Some(bytes) = payload.filter(|bytes| !bytes.is_empty()) else { return Body::Nothing };
     match kind {
-        Kind::Windows(tier) => read(
-            bytes,
-            |frame| check_windows(tier, frame, now_ms),
-            |frame| Body::Windows(tier, Box::new(frame)),
-        ),
+        Kind::Windows(tier) => {
+            read(bytes, |frame| check_windows(tier, frame, now_ms), |frame| windows(tier, frame))
+        }
         Kind::Expected => read(bytes, |expected| check_expected(expected, now_ms), Body::Expected),
         Kind::Anomalies => read(bytes, |anomaly| check_anomaly(anomaly, now_ms), Body::Anomaly),
         Kind::Alerts => read(bytes, |alert| check_alert(alert, now_ms), |alert| Body::Alert(Box::new(alert))),
+    }
+}
+
+/// A frame with its good histograms; the last that is none makes it a dead letter, too.
+fn windows(tier: Tier, mut frame: AggregateFrame) -> Body {
+    let mut bad = None;
+    frame.histograms.retain(|one| match Distribution::of(one, f64::MAX) {
+        Ok(observed) => observed.is_some(),
+        Err((reason, why)) => {
+            let name: String = one.series.metric.chars().take(64).collect();
+            bad = Some((reason, format!("histogram {name}: {why}")));
+            false
+        }
+    });
+    let rest = Body::Windows(tier, Box::new(frame));
+    match bad {
+        Some((reason, message)) => Body::Partly(reason, message, Box::new(rest)),
+        None => rest,
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
     record::{Body, Item},
 };
 
+mod histograms;
 mod ids;
 mod windows;
 
@@ -54,6 +55,7 @@ pub enum Step {
     /// Of packed hours that rows fall into.
     Unpack,
     Samples,
+    Histograms,
     Events,
     Servers,
     Commit,
@@ -149,6 +151,10 @@ impl Writer {
         let mut refresh = Refresh::default();
         for tier in Tier::ALL {
             plan.write(&mut transaction, tier).await?;
+        }
+        self.reach(Step::Histograms)?;
+        for tier in Tier::ALL {
+            plan.histograms.write(&mut transaction, tier).await?;
         }
         self.reach(Step::Events)?;
         let (alerts, anomalies, expected) = self.events(items);
@@ -264,24 +270,36 @@ impl Writer {
             self.metrics.record_records(topic, n);
         }
         for (tier, rows) in Tier::ALL.into_iter().zip(plan.written) {
-            self.metrics.record_rows(&format!("samples_{}", tier.as_str()), rows);
+            self.metrics.record_rows(tier.table(), rows);
+        }
+        for (tier, rows) in Tier::ALL.into_iter().zip(plan.histograms.written) {
+            self.metrics.record_rows(tier.histograms(), rows);
         }
         for (table, rows) in ["alerts", "anomalies", "expectations"].into_iter().zip(events) {
             self.metrics.record_rows(table, rows);
         }
-        self.metrics.record_known_rows(plan.known);
+        self.metrics.record_known_rows(plan.known + plan.histograms.known);
         self.metrics.record_unpacked(plan.unpacked);
     }
 }
 
 /// The partitions that the items' rows are in, each once.
 fn touched(items: &[Item]) -> Vec<Partition> {
-    let partition = |item: &Item| match &item.body {
-        Body::Windows(tier, frame) => Some(Partitioned::Samples(*tier).of(frame.window_start)),
-        Body::Expected(expected) => Some(Partitioned::Expectations.of(expected.window_start)),
-        _ => None,
-    };
-    let mut touched: Vec<Partition> = items.iter().filter_map(partition).collect();
+    let mut touched: Vec<Partition> = Vec::new();
+    for item in items {
+        match &item.body {
+            Body::Windows(tier, frame) => {
+                touched.push(Partitioned::Samples(*tier).of(frame.window_start));
+                if !frame.histograms.is_empty() {
+                    touched.push(Partitioned::Histograms(*tier).of(frame.window_start));
+                }
+            }
+            Body::Expected(expected) => {
+                touched.push(Partitioned::Expectations.of(expected.window_start));
+            }
+            _ => {}
+        }
+    }
     touched.sort_unstable();
     touched.dedup();
     touched

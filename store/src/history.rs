@@ -13,6 +13,7 @@ use crate::Error;
 
 mod events;
 mod fleet;
+pub(crate) mod histograms;
 mod lease;
 mod metrics;
 mod names;
@@ -23,6 +24,7 @@ pub(crate) mod windows;
 
 pub use events::{AlertQuery, AnomalyQuery};
 pub use fleet::FleetPoint;
+pub use histograms::HistogramQuery;
 pub use metrics::MetricsQuery;
 pub use names::NamesQuery;
 pub use reduce::{Across, JOIN_MS, OverTime, ReduceQuery, Reduced};

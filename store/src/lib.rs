@@ -21,11 +21,12 @@ pub mod write;
 pub use config::{Store, StoreConfig};
 pub use error::Error;
 pub use history::{
-    Across, AlertQuery, AnomalyQuery, FleetPoint, History, JOIN_MS, MAX_WINDOWS, MetricsQuery, NamesQuery,
-    OverTime, ReduceQuery, Reduced, ServerRef, migrate,
+    Across, AlertQuery, AnomalyQuery, FleetPoint, HistogramQuery, History, JOIN_MS, MAX_WINDOWS,
+    MetricsQuery, NamesQuery, OverTime, ReduceQuery, Reduced, ServerRef, migrate,
 };
 pub use hot::{Freshness, Hot, Recent};
 pub use people::{People, PeoplePatch};
 pub use rows::{
-    AnomalyRow, ExpectationRow, MetricRow, PackedTier, SeriesMeta, Server, StoredAlert, Tier, WindowRow,
+    AnomalyRow, ExpectationRow, HistogramRow, MetricRow, PackedTier, SeriesMeta, Server, StoredAlert, Tier,
+    WindowRow,
 };

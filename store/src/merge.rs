@@ -4,13 +4,28 @@
 //! Golub and LeVeque's formula, "Updating formulae and a pairwise algorithm for computing sample variances", 1979).
 //! Invariant: a part whose origin is not behind the row's own changes nothing, so a second copy counts nothing twice.
 
-use tidewatch_schemas::SeriesKind;
+use tidewatch_schemas::{Origin, SeriesKind};
 
-use crate::WindowRow;
+use crate::{HistogramRow, WindowRow};
 
 /// Whether `part` is already in `row`: a copy of what made it or of something before that.
 pub fn is_known(row: &WindowRow, part: &WindowRow) -> bool {
-    row.origin.partition == part.origin.partition && part.origin.offset <= row.origin.offset
+    is_copy(row.origin, part.origin)
+}
+
+/// Whether what a record made is already in what another made or last changed.
+pub fn is_copy(there: Origin, part: Origin) -> bool {
+    there.partition == part.partition && part.offset <= there.offset
+}
+
+/// Adds a later part of a histogram; `false` if the part is known.
+pub fn merge_histogram(row: &mut HistogramRow, part: &HistogramRow) -> bool {
+    let is_news = !is_copy(row.origin, part.origin);
+    if is_news {
+        row.observed.merge(&part.observed);
+        row.origin = part.origin;
+    }
+    is_news
 }
 
 /// The row of both; the row itself if the part is known.

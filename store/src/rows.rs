@@ -1,7 +1,7 @@
 //! What the store gives out and takes in, free of SQL and Redis. Times are milliseconds since 1970 UTC.
 
 use serde::{Deserialize, Serialize};
-use tidewatch_schemas::{Alert, Labels, Origin, SeriesKind};
+use tidewatch_schemas::{Alert, Distribution, Labels, Origin, SeriesKind};
 
 use crate::People;
 
@@ -28,7 +28,7 @@ impl Server {
     }
 }
 
-/// One series of a server.
+/// One series of a server: of values, or a histogram, whose `kind` is not looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeriesMeta {
     pub id: i32,
@@ -87,6 +87,16 @@ impl Tier {
             Self::Minute => "samples_1m",
             Self::FiveMinutes => "samples_5m",
             Self::Hour => "samples_1h",
+        }
+    }
+
+    /// Of the windows of histograms.
+    pub fn histograms(self) -> &'static str {
+        match self {
+            Self::TenSeconds => "histograms_10s",
+            Self::Minute => "histograms_1m",
+            Self::FiveMinutes => "histograms_5m",
+            Self::Hour => "histograms_1h",
         }
     }
 
@@ -167,6 +177,17 @@ impl WindowRow {
             SeriesKind::Counter => self.last,
         }
     }
+}
+
+/// One histogram in one window: a row of the tier's table of histograms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistogramRow {
+    pub series_id: i32,
+    /// Start of the window.
+    pub ts_ms: i64,
+    pub observed: Distribution,
+    /// The record that made or last changed the row.
+    pub origin: Origin,
 }
 
 /// The id under which the `metrics` view shows a series' window.

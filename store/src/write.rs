@@ -3,6 +3,7 @@
 
 pub mod catalog;
 pub mod events;
+pub mod histograms;
 pub mod offsets;
 pub mod pack;
 pub mod packed;

@@ -6,12 +6,14 @@
 
 use std::ops::Range;
 
-use tidewatch_schemas::{AggregateFrame, AggregateKind, Origin, codec};
+use tidewatch_schemas::{
+    AggregateFrame, AggregateKind, Distribution, Origin, codec, distribution::MOST_BUCKETS,
+};
 
 use crate::{
     aggregate::Cell,
     columns::{self, Columns, LANES, Stamp, Uniform},
-    histogram::{Histogram, MOST_BUCKETS},
+    histogram,
     layout::{Layout, write_long, write_text},
 };
 
@@ -97,7 +99,8 @@ impl Output {
         }
         let mut layout = 0;
         rows.layout(filled, |piece| layout += piece.len());
-        let observed: usize = histograms.iter().map(|(series, one)| series.len() + one.size()).sum();
+        let observed: usize =
+            histograms.iter().map(|(series, one)| series.len() + histogram::size(one)).sum();
         let out = self.chunk((HEAD + layout + filled * ROW + observed).min(MAX_RECORD));
         let begin = out.len();
         out.extend_from_slice(&[0xC3, 0x01]);
@@ -134,7 +137,7 @@ impl Output {
 }
 
 /// The encoding of a histogram's series, and what was observed of it.
-pub(crate) type HistogramRow<'a> = (&'a [u8], &'a Histogram);
+pub(crate) type HistogramRow<'a> = (&'a [u8], &'a Distribution);
 
 /// Layout and columns without a row: twelve arrays, each of which is only its end.
 const NO_ROWS: [u8; 12] = [0; 12];
@@ -150,13 +153,13 @@ fn write_histograms(out: &mut Vec<u8>, begin: usize, rows: &[HistogramRow<'_>]) 
     for most in [MOST_BUCKETS, MOST_BUCKETS / 2, MOST_BUCKETS / 4, LEAST_BUCKETS] {
         out.truncate(at);
         write_long(out, rows.len() as i64);
-        for (series, histogram) in rows {
-            if histogram.fits(most) {
-                histogram.write(out, series);
+        for (series, observed) in rows {
+            if observed.fits(most) {
+                histogram::write(observed, out, series);
             } else {
-                let mut coarser = (*histogram).clone();
+                let mut coarser = (*observed).clone();
                 coarser.coarsen_to(most);
-                coarser.write(out, series);
+                histogram::write(&coarser, out, series);
             }
         }
         out.push(0);

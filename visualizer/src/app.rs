@@ -22,7 +22,7 @@ use crate::{
     keep::{Kept, Shared, SharedByKey},
     live::Events,
     metrics::Metrics,
-    query::many::cached::Found,
+    query::many::cached::Reduction,
 };
 
 /// How long the directory and the fleet's state are good for.
@@ -143,7 +143,7 @@ pub(crate) struct App {
     directory: Shared<Directory>,
     /// The summary gauges of a range of the fleet page.
     pub(crate) gauges: SharedByKey<Vec<FleetPoint>>,
-    pub(crate) reduced: SharedByKey<Found>,
+    pub(crate) reduced: SharedByKey<Reduction>,
 }
 
 impl App {

@@ -192,7 +192,7 @@ impl App {
         let series = self.series(server.id, &question.columns.metrics, mode).await?;
         let (series, unit) = question.chosen(&server.name, series)?;
         let max_points = self.max_points.min(MAX_DRAWN);
-        let material = self.material(&question.columns, server.id, series, max_points, mode);
+        let material = self.material(&question.columns, server.id, (series, Vec::new()), max_points, mode);
         let (material, alerts) = tokio::try_join!(material, self.alerts_about(question, &server, mode))?;
         let (source, as_of, format) = (material.source, material.as_of, question.format);
         let ends = Some(material.grid.end());
@@ -279,7 +279,7 @@ fn picture(
     let labels: Vec<_> = named.iter().map(|(_, labels)| *labels).collect();
     let ids: Vec<i32> = series.iter().map(|one| one.series_id).collect();
     // seconds a second are a share of time: a hundred percent is one second
-    let is_share = |kind| unit == Unit::Percent && kind == SeriesKind::Counter;
+    let is_share = |kind| unit == Unit::Percent && kind == SeriesKind::Counter.as_str();
     let factors: Vec<f64> = series.iter().map(|one| if is_share(one.kind) { 100.0 } else { 1.0 }).collect();
     let said = series.first().filter(|_| unit == Unit::Number).map_or("", |one| one.unit);
     let is_one_metric = question.columns.metrics.len() == 1;

@@ -6,15 +6,18 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use tidewatch_schemas::{Labels, SeriesKind, time::rfc3339};
+use tidewatch_schemas::{Labels, time::rfc3339};
 use tidewatch_service_kit::http::Problem;
 use tidewatch_store::{AnomalyQuery, AnomalyRow, ExpectationRow, Freshness, SeriesMeta, Tier, WindowRow};
 use utoipa::ToSchema;
 
 pub(crate) mod columns;
 pub(crate) mod many;
+mod observed;
+mod quantile;
 
 use columns::{Band, COARSE, Columns, Expected, FINE, Grid, Odd};
+use observed::Cells;
 
 use crate::{
     app::{App, Failure, Mode, too_much},
@@ -119,8 +122,11 @@ fn grid(question: &Question, series: usize, max_points: usize) -> Result<Grid, F
 impl App {
     pub(crate) async fn query(&self, question: &Question, mode: Mode) -> Result<Answer, Failure> {
         let server = self.server(&question.server).await?;
-        let series = self.series(server.id, &question.metrics, mode).await?;
-        let material = self.material(question, server.id, series, self.max_points, mode).await?;
+        let of = tokio::try_join!(
+            self.series(server.id, &question.metrics, mode),
+            self.histograms(server.id, &question.metrics, mode)
+        )?;
+        let material = self.material(question, server.id, of, self.max_points, mode).await?;
         let (range, format) = (question.range, question.format);
         let (source, as_of, ends) = (material.source, material.as_of, Some(material.grid.end()));
         let build = move || {
@@ -141,19 +147,21 @@ impl App {
         Ok(Answer { body, format, source, link: None, as_of, ends })
     }
 
-    /// What these series' columns in the question's range are made of, in `max_points` at most.
+    /// What the columns of these series of values and histograms in the question's range are made of, in `max_points` at most.
     pub(crate) async fn material(
         &self,
         question: &Question,
         server_id: i32,
-        series: Vec<SeriesMeta>,
+        (series, histograms): (Vec<SeriesMeta>, Vec<SeriesMeta>),
         max_points: usize,
         mode: Mode,
     ) -> Result<Material, Failure> {
-        let grid = grid(question, series.len(), max_points)?;
+        let grid = grid(question, series.len() + histograms.len(), max_points)?;
         let ids: Vec<i32> = series.iter().map(|s| s.id).collect();
         let read = Range { from: grid.reads_from(), to: grid.end() };
         let (rows, source, newest) = self.windows(server_id, &ids, grid, read, mode).await?;
+        let cells = observed::of_server(&self.store.history, &histograms, grid).await?;
+        let source = if histograms.is_empty() { source } else { Source::Postgres };
         let (expected, mut odd) = if mode == Mode::Fresh {
             let anomalies = AnomalyQuery {
                 server_id: Some(server_id),
@@ -173,7 +181,7 @@ impl App {
         odd.sort_by_key(|row| (row.series_id, row.ts_ms));
         let now = (self.clock)();
         let as_of = if mode == Mode::Fresh { now } else { newest.unwrap_or(now) };
-        Ok(Material { grid, series, rows, expected, odd, source, as_of })
+        Ok(Material { grid, series, histograms, cells, rows, expected, odd, source, as_of })
     }
 
     /// The series of a server by id, of these names or all.
@@ -231,6 +239,8 @@ impl App {
 pub(crate) struct Material {
     pub(crate) grid: Grid,
     series: Vec<SeriesMeta>,
+    histograms: Vec<SeriesMeta>,
+    cells: Cells,
     rows: Vec<WindowRow>,
     expected: Vec<ExpectationRow>,
     odd: Vec<AnomalyRow>,
@@ -265,7 +275,7 @@ pub(crate) struct SeriesView<'a> {
     #[schema(schema_with = schemas::labels)]
     pub(crate) labels: &'a Labels,
     #[schema(schema_with = schemas::kind)]
-    pub(crate) kind: SeriesKind,
+    pub(crate) kind: &'static str,
     pub(crate) unit: &'a str,
     t0: i64,
     #[serde(flatten)]
@@ -319,14 +329,17 @@ impl Material {
                 series_id: meta.id,
                 metric: &meta.metric_name,
                 labels: &meta.labels,
-                kind: meta.kind,
+                kind: meta.kind.as_str(),
                 unit: &meta.unit,
                 t0: grid.t0,
                 columns,
                 expected: band,
             })
         });
-        views.collect()
+        let mut views: Vec<_> = views.collect();
+        views.extend(observed::views(grid, &self.histograms, &self.cells));
+        views.sort_by_key(|view| view.series_id);
+        views
     }
 
     pub(crate) fn anomalies(&self) -> Vec<OddView<'_>> {

@@ -299,7 +299,7 @@ async fn query(
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Problem> {
     let now = (app.clock)();
-    if Params::names(raw.as_deref(), "server") {
+    if Params::names(raw.as_deref(), "server") && !Params::names(raw.as_deref(), "agg") {
         let params = Params::parse(raw.as_deref(), &Question::KNOWN)?;
         let question = Question::read(&params, Format::of(&params, &headers)?, now)?;
         return answer(&app, question.key(now), Ask::Columns(question)).await;

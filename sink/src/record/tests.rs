@@ -1,6 +1,6 @@
 //! Good records pass whole, bad ones name their reason.
 
-use tidewatch_schemas::{AggregateKind, Origin, Series, encode};
+use tidewatch_schemas::{AggregateKind, Buckets, Histogram, Origin, Series, encode};
 
 use super::*;
 
@@ -83,4 +83,31 @@ fn the_topics_are_those_of_the_contract() {
     assert_eq!(inputs.names(), [&windows[..], &["t.metrics.expected", "t.anomalies", "t.alerts"]].concat());
     assert_eq!(inputs.of("t.alerts").map(|(_, kind)| kind), Some(Kind::Alerts));
     assert!(inputs.of("t.metrics.raw").is_none());
+}
+
+#[test]
+fn of_a_frame_with_bad_histograms_the_good_rest_is_left() {
+    let good = Histogram {
+        series: Series::gauge("took", "seconds"),
+        count: 3,
+        sum: None,
+        min: None,
+        max: None,
+        scale: 2,
+        zero_threshold: 0.0,
+        zero_count: 1,
+        positive: Buckets { offset: -3, counts: vec![2] },
+        negative: Buckets::default(),
+    };
+    let whole = AggregateFrame { histograms: vec![good.clone()], ..frame() };
+    assert_eq!(reason_of(&whole), None);
+    for bad in [Histogram { count: 4, ..good.clone() }, Histogram { scale: 21, ..good.clone() }] {
+        let mixed = AggregateFrame { histograms: vec![bad, good.clone()], ..frame() };
+        let bytes = encode(&mixed).expect("encode");
+        let body = parse(Kind::Windows(Tier::TenSeconds), Some(&bytes), NOW);
+        let Body::Partly(Reason::BadHistogram, message, rest) = &body else { panic!("{body:?}") };
+        assert!(message.starts_with("histogram took: "), "{message}");
+        assert_eq!(**rest, Body::Windows(Tier::TenSeconds, Box::new(whole.clone())));
+        assert_eq!(body.weight(), 1 + HEAVY);
+    }
 }

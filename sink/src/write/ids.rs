@@ -31,6 +31,8 @@ pub(super) struct Known {
 struct SeriesKey {
     metric: String,
     labels: Labels,
+    /// Series of their own, whatever they are called.
+    is_histogram: bool,
 }
 
 #[derive(Debug)]
@@ -44,11 +46,18 @@ struct Facts {
 struct SeriesRef<'a> {
     metric: &'a str,
     labels: &'a Labels,
+    is_histogram: bool,
+}
+
+impl<'a> SeriesRef<'a> {
+    fn of(series: &'a Series, is_histogram: bool) -> Self {
+        Self { metric: &series.metric, labels: &series.labels, is_histogram }
+    }
 }
 
 impl Equivalent<SeriesKey> for SeriesRef<'_> {
     fn equivalent(&self, key: &SeriesKey) -> bool {
-        self.metric == key.metric && *self.labels == key.labels
+        self.is_histogram == key.is_histogram && self.metric == key.metric && *self.labels == key.labels
     }
 }
 
@@ -99,7 +108,7 @@ impl Ids {
         }
         self.servers(conn, items).await?;
         let mut bad = Vec::new();
-        let mut wanted: Vec<(i32, &Series)> = Vec::new();
+        let mut wanted: Vec<(i32, &Series, bool)> = Vec::new();
         let mut corrected: Vec<(i32, &Series)> = Vec::new();
         let mut own = Vec::new();
         for item in items {
@@ -123,13 +132,23 @@ impl Ids {
                 Body::Anomaly(_) => own[index].as_slice(),
                 _ => continue,
             };
+            let histograms = match &item.body {
+                Body::Windows(_, frame) => frame.histograms.as_slice(),
+                _ => &[],
+            };
             let Some(known) = server_of(&item.body).and_then(|name| self.servers.get(name)) else { continue };
             let new = new.entry(known.server.id).or_default();
             let before = wanted.len();
+            for one in histograms {
+                let key = SeriesRef::of(&one.series, true);
+                if !known.series.contains_key(&key) && new.insert(key) {
+                    wanted.push((known.server.id, &one.series, true));
+                }
+            }
             for series in layout {
-                let key = SeriesRef { metric: &series.metric, labels: &series.labels };
+                let key = SeriesRef::of(series, false);
                 match known.series_of(key.metric, key.labels) {
-                    None if new.insert(key) => wanted.push((known.server.id, series)),
+                    None if new.insert(key) => wanted.push((known.server.id, series, false)),
                     // windows know the kind; an anomaly that came first only guessed it
                     Some((_, kind)) if kind != series.kind && matches!(item.body, Body::Windows(..)) => {
                         corrected.push((known.server.id, series));
@@ -138,19 +157,22 @@ impl Ids {
                 }
             }
             if known.series.len() + new.len() > self.series_per_server && wanted.len() > before {
-                for (_, series) in wanted.drain(before..) {
-                    new.remove(&SeriesRef { metric: &series.metric, labels: &series.labels });
+                for (_, series, is_histogram) in wanted.drain(before..) {
+                    new.remove(&SeriesRef::of(series, is_histogram));
                 }
                 let message = format!("server would have more than {} series", self.series_per_server);
                 bad.push((index, Reason::TooManySeries, message));
             }
         }
-        wanted.extend(corrected);
-        if !wanted.is_empty() {
-            let made = catalog::insert_series(conn, &wanted).await?;
-            self.new_series.extend(made.iter().map(|meta| meta.server_id));
-            self.learn(made);
-        }
+        let of = |histograms: bool| {
+            let those = wanted.iter().filter(move |(.., is_histogram)| *is_histogram == histograms);
+            those.map(|(server, series, _)| (*server, *series)).collect::<Vec<_>>()
+        };
+        let (values, histograms) = ([of(false), corrected].concat(), of(true));
+        let made = catalog::insert_series(conn, &values).await?;
+        self.new_series.extend(made.iter().map(|meta| meta.server_id));
+        self.learn(made, false);
+        self.learn(catalog::insert_histograms(conn, &histograms).await?, true);
         Ok(bad)
     }
 
@@ -169,7 +191,7 @@ impl Ids {
         let named: Vec<(&str, i64)> = named.into_iter().collect();
         let servers = catalog::servers(conn, &named).await?;
         let ids: Vec<i32> = servers.iter().map(|server| server.id).collect();
-        let series = catalog::series_of(conn, &ids).await?;
+        let (series, histograms) = catalog::series_of(conn, &ids).await?;
         // only now, and at once: half known would be worse than unknown
         for server in servers {
             self.names.insert(server.id, server.name.clone());
@@ -177,15 +199,16 @@ impl Ids {
             let known = Known { server, series: HashMap::new(), newest: [None; TIERS] };
             self.servers.insert(known.server.name.clone(), known);
         }
-        self.learn(series);
+        self.learn(series, false);
+        self.learn(histograms, true);
         Ok(())
     }
 
-    fn learn(&mut self, metas: Vec<SeriesMeta>) {
+    fn learn(&mut self, metas: Vec<SeriesMeta>, is_histogram: bool) {
         for meta in metas {
             let known = self.names.get(&meta.server_id).and_then(|name| self.servers.get_mut(name));
             if let Some(known) = known {
-                let key = SeriesKey { metric: meta.metric_name, labels: meta.labels };
+                let key = SeriesKey { metric: meta.metric_name, labels: meta.labels, is_histogram };
                 known.series.insert(key, Facts { id: meta.id, kind: meta.kind, unit: meta.unit });
             }
         }
@@ -244,13 +267,19 @@ impl Ids {
 
 impl Known {
     pub(super) fn series_of(&self, metric: &str, labels: &Labels) -> Option<(i32, SeriesKind)> {
-        self.series.get(&SeriesRef { metric, labels }).map(|facts| (facts.id, facts.kind))
+        let key = SeriesRef { metric, labels, is_histogram: false };
+        self.series.get(&key).map(|facts| (facts.id, facts.kind))
+    }
+
+    pub(super) fn histogram_of(&self, metric: &str, labels: &Labels) -> Option<i32> {
+        self.series.get(&SeriesRef { metric, labels, is_histogram: true }).map(|facts| facts.id)
     }
 
     pub(super) fn newest(&self, tier: Tier) -> Option<i64> {
         self.newest[tier as usize]
     }
 
+    /// Of values: Redis keeps no histograms.
     fn metas(&self) -> Vec<SeriesMeta> {
         let meta = |(key, facts): (&SeriesKey, &Facts)| SeriesMeta {
             id: facts.id,
@@ -260,7 +289,8 @@ impl Known {
             kind: facts.kind,
             unit: facts.unit.clone(),
         };
-        let mut metas: Vec<SeriesMeta> = self.series.iter().map(meta).collect();
+        let mut metas: Vec<SeriesMeta> =
+            self.series.iter().filter(|(key, _)| !key.is_histogram).map(meta).collect();
         metas.sort_by_key(|meta| meta.id);
         metas
     }
@@ -272,7 +302,7 @@ fn server_of(body: &Body) -> Option<&str> {
         Body::Expected(expected) => Some(&expected.server),
         Body::Anomaly(anomaly) => Some(&anomaly.server),
         Body::Alert(alert) => Some(&alert.server),
-        Body::Bad(..) | Body::Nothing => None,
+        Body::Bad(..) | Body::Partly(..) | Body::Nothing => None,
     }
 }
 
@@ -282,6 +312,6 @@ fn time_of(body: &Body) -> i64 {
         Body::Expected(expected) => expected.window_start,
         Body::Anomaly(anomaly) => anomaly.window_start,
         Body::Alert(alert) => alert.starts_at,
-        Body::Bad(..) | Body::Nothing => i64::MAX,
+        Body::Bad(..) | Body::Partly(..) | Body::Nothing => i64::MAX,
     }
 }

@@ -15,7 +15,10 @@ use tidewatch_store::{
     write::samples,
 };
 
-use super::ids::{Ids, Info, Known};
+use super::{
+    histograms::Histograms,
+    ids::{Ids, Info, Known},
+};
 use crate::record::{Body, Item};
 
 /// The series by which a collector describes its server.
@@ -34,6 +37,7 @@ pub(super) struct Plan {
     pub(super) longer: BTreeMap<(i32, Tier), i64>,
     pub(super) described: BTreeMap<i32, Info>,
     pub(super) for_redis: Vec<ServerWindow>,
+    pub(super) histograms: Histograms,
     pub(super) written: [usize; TIERS],
     /// Rows that were there already.
     pub(super) known: usize,
@@ -57,6 +61,7 @@ impl Plan {
     fn take(&mut self, tier: Tier, frame: &AggregateFrame, known: &Known, careful: bool) {
         let id = known.server.id;
         let is_new = !careful && frame.kind == AggregateKind::Final && self.is_newest(tier, frame, known);
+        self.histograms.take(tier, frame, known, is_new);
         let mut rows = rows(frame, known);
         if is_new {
             rows.sort_by_key(|(row, _)| row.series_id);

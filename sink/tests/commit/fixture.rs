@@ -1,12 +1,13 @@
 //! A committer on a database of its own, the records it is given, and a place for its dead letters.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use rdkafka::error::KafkaError;
-use tidewatch_schemas::{AggregateFrame, AggregateKind, Origin, Reason, Series};
+use tidewatch_schemas::{AggregateFrame, AggregateKind, Buckets, Histogram, Origin, Reason, Series};
 use tidewatch_service_kit::{Health, Metrics, Shutdown};
 use tidewatch_sink::{
     commit::{Batch, Committer, SharedOwned, Told},
@@ -16,10 +17,10 @@ use tidewatch_sink::{
     write::Writer,
 };
 use tidewatch_store::{
-    PackedTier, Store, Tier, WindowRow,
+    HistogramRow, PackedTier, Store, Tier, WindowRow,
     hot::writer::HotWriter,
     testing::{Database, Stack},
-    write::{offsets, pack as packing},
+    write::{histograms, offsets, pack as packing},
 };
 use tokio::sync::mpsc;
 
@@ -128,6 +129,22 @@ pub(crate) fn layout() -> Vec<Series> {
     vec![Series::gauge("load", ""), Series::counter("bytes", "bytes").with("device", "eth0")]
 }
 
+/// `n` observations in each of two buckets.
+pub(crate) fn histogram(name: &str, scale: i32, offset: i32, n: i64) -> Histogram {
+    Histogram {
+        series: Series::gauge(name, "seconds"),
+        count: 2 * n,
+        sum: Some(n as f64),
+        min: Some(0.25),
+        max: Some(f64::from(offset)),
+        scale,
+        zero_threshold: 0.0,
+        zero_count: 0,
+        positive: Buckets { offset, counts: vec![n, n] },
+        negative: Buckets::default(),
+    }
+}
+
 pub(crate) fn windows(offset: i64, frame: AggregateFrame) -> Item {
     let tier = Tier::of_window(frame.window_ms).expect("tier");
     item(
@@ -147,6 +164,29 @@ pub(crate) async fn all_rows(store: &Store, tier: Tier) -> Vec<WindowRow> {
     }
     rows.sort_by_key(|row| (row.series_id, row.ts_ms));
     rows
+}
+
+/// All histograms of a tier: server, name, row; by series and time.
+pub(crate) async fn all_histograms(store: &Store, tier: Tier) -> Vec<(String, String, HistogramRow)> {
+    let mut conn = store.history.pool().acquire().await.expect("connection");
+    let query =
+        format!("SELECT series_id, (extract(epoch FROM ts) * 1000)::bigint FROM {}", tier.histograms());
+    let keys: Vec<(i32, i64)> =
+        sqlx::query_as(sqlx::AssertSqlSafe(query)).fetch_all(&mut *conn).await.expect("keys");
+    let mut rows: Vec<HistogramRow> =
+        histograms::existing(&mut conn, tier, &keys).await.expect("rows").into_values().collect();
+    rows.sort_by_key(|row| (row.series_id, row.ts_ms));
+    let mut names = BTreeMap::new();
+    for server in store.history.servers().await.expect("servers") {
+        for meta in store.history.histogram_series(server.id, &[]).await.expect("histograms") {
+            names.insert(meta.id, (server.name.clone(), meta.metric_name));
+        }
+    }
+    let named = |row: HistogramRow| {
+        let (server, name) = names[&row.series_id].clone();
+        (server, name, row)
+    };
+    rows.into_iter().map(named).collect()
 }
 
 pub(crate) async fn next_offset(store: &Store, topic: &str) -> Option<i64> {

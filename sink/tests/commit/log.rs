@@ -1,17 +1,22 @@
 //! A log of windows, late parts and second copies, read in batches of any size by instances that break off anywhere: the
 //! rows are those of the log read once, and Redis never says otherwise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use proptest::{prelude::*, test_runner::TestRunner};
-use tidewatch_schemas::{AggregateFrame, AggregateKind, Origin, Series, SeriesKind};
+use tidewatch_schemas::{AggregateFrame, AggregateKind, Distribution, Origin, Series, SeriesKind};
 use tidewatch_sink::{record::Item, write::Step};
-use tidewatch_store::{Freshness, Store, Tier, WindowRow, merge::merge};
+use tidewatch_store::{
+    Freshness, HistogramRow, Store, Tier, WindowRow,
+    merge::{merge, merge_histogram},
+};
 
-use crate::fixture::{Instance, T0, all_rows, database, frame, layout, next_offset, pack, windows};
+use crate::fixture::{
+    Instance, T0, all_histograms, all_rows, database, frame, histogram, layout, next_offset, pack, windows,
+};
 
-const STEPS: [Step; 6] =
-    [Step::Offsets, Step::Unpack, Step::Samples, Step::Events, Step::Servers, Step::Commit];
+const STEPS: [Step; 7] =
+    [Step::Offsets, Step::Unpack, Step::Samples, Step::Histograms, Step::Events, Step::Servers, Step::Commit];
 
 /// One record: which server, how far the server's clock moves (0 = a late part), whether it is of the minute tier, a copy
 /// of the one before, and its value.
@@ -75,6 +80,10 @@ fn log(draws: &[Draw]) -> Vec<AggregateFrame> {
         frame.first_at.fill(at);
         frame.last_at.fill(at);
         frame.origin = Origin { partition: 0, offset: n as i64 };
+        if draw.value % 3 != 0 {
+            // of the same name as a gauge, which is another series
+            frame.histograms.push(histogram("load", draw.value % 5, draw.value, 1 + n as i64 % 4));
+        }
         log.push(frame);
     }
     log
@@ -111,6 +120,36 @@ fn reference(log: &[AggregateFrame], tier: Tier) -> BTreeMap<Key, WindowRow> {
                 if series.metric == "bytes" { SeriesKind::Counter } else { SeriesKind::Gauge },
             );
         }
+    }
+    rows
+}
+
+/// The histograms of the log read once.
+fn reference_histograms(log: &[AggregateFrame], tier: Tier) -> BTreeMap<Key, HistogramRow> {
+    let mut rows: BTreeMap<Key, HistogramRow> = BTreeMap::new();
+    for frame in log.iter().filter(|frame| frame.window_ms == tier.window_ms()) {
+        for one in &frame.histograms {
+            let observed = Distribution::of(one, f64::MAX).expect("good").expect("observed");
+            let part =
+                HistogramRow { series_id: 0, ts_ms: frame.window_start, observed, origin: frame.origin };
+            let key = (frame.server.clone(), one.series.metric.clone(), frame.window_start);
+            match rows.entry(key) {
+                Entry::Vacant(place) => {
+                    place.insert(part);
+                }
+                Entry::Occupied(mut row) => {
+                    merge_histogram(row.get_mut(), &part);
+                }
+            }
+        }
+    }
+    rows
+}
+
+async fn stored_histograms(store: &Store, tier: Tier) -> BTreeMap<Key, HistogramRow> {
+    let mut rows = BTreeMap::new();
+    for (server, metric, row) in all_histograms(store, tier).await {
+        rows.insert((server, metric, row.ts_ms), HistogramRow { series_id: 0, ..row });
     }
     rows
 }
@@ -208,6 +247,9 @@ fn whatever_breaks_off_the_rows_are_those_of_the_log_read_once() {
             for _ in 0..2 {
                 for tier in Tier::ALL {
                     assert_eq!(stored(&db.store, tier).await, reference(&log, tier), "{}", tier.as_str());
+                    let (found, wanted) =
+                        (stored_histograms(&db.store, tier).await, reference_histograms(&log, tier));
+                    assert_eq!(found, wanted, "histograms of {}", tier.as_str());
                 }
                 pack(&db.store, usize::MAX, 30).await;
             }

@@ -4,6 +4,7 @@
 
 mod faults;
 mod fixture;
+mod histograms;
 mod log;
 mod packing;
 mod records;

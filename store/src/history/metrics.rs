@@ -63,7 +63,8 @@ impl History {
             from = from.max(ts);
         }
         let tier = query.tier();
-        let covered = if tier > Tier::Minute { self.covered(&ids, tier, step).await? } else { i64::MAX };
+        let covered =
+            if tier > Tier::Minute { self.covered(&ids, tier.view(), tier, step).await? } else { i64::MAX };
         let mut steps = (query.limit / ids.len().max(1) + 2) as i64;
         while page.len() < query.limit && from < query.to_ms && !ids.is_empty() {
             // a step that begins in the range is whole, even if it ends behind it

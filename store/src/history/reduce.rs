@@ -9,7 +9,10 @@ use chrono::{DateTime, Utc};
 use hashbrown::HashMap;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{History, at, servers::series_meta};
+use super::{
+    History, at,
+    servers::{HISTOGRAM, series_meta},
+};
 use crate::{Error, SeriesMeta, Tier};
 
 /// What becomes of one series' windows in a step.
@@ -221,7 +224,8 @@ impl History {
         }
         let covered = if query.tier > Tier::TenSeconds {
             // a step is made of one tier's windows
-            let whole = self.guard(self.covered(&query.series, query.tier, query.step_ms)).await?;
+            let whole =
+                self.guard(self.covered(&query.series, query.tier.view(), query.tier, query.step_ms)).await?;
             whole.clamp(query.from_ms - query.lead_ms, query.to_ms)
         } else {
             query.to_ms
@@ -273,23 +277,45 @@ impl History {
         .await
     }
 
-    /// The series of these names, by id: of all servers, or of some.
+    /// The series of these names, by id: of all servers, or of some; of values, without histograms.
     pub async fn series_named(
         &self,
         metrics: &[String],
         servers: Option<&[i32]>,
         limit: usize,
     ) -> Result<Vec<SeriesMeta>, Error> {
+        self.named(metrics, servers, "kind <> 'histogram'", limit).await
+    }
+
+    /// The histograms of these names, by id: of all servers, or of some.
+    pub async fn histograms_named(
+        &self,
+        metrics: &[String],
+        servers: Option<&[i32]>,
+        limit: usize,
+    ) -> Result<Vec<SeriesMeta>, Error> {
+        self.named(metrics, servers, HISTOGRAM, limit).await
+    }
+
+    async fn named(
+        &self,
+        metrics: &[String],
+        servers: Option<&[i32]>,
+        kind: &'static str,
+        limit: usize,
+    ) -> Result<Vec<SeriesMeta>, Error> {
         self.guard(async {
-            let rows = sqlx::query(
+            let query = format!(
                 "SELECT id, server_id, metric_name, labels, kind, unit FROM series
-                 WHERE metric_name = ANY($1) AND ($2::integer[] IS NULL OR server_id = ANY($2)) ORDER BY id LIMIT $3",
-            )
-            .bind(metrics)
-            .bind(servers)
-            .bind(limit as i64 + 1)
-            .fetch_all(self.pool())
-            .await?;
+                 WHERE metric_name = ANY($1) AND ($2::integer[] IS NULL OR server_id = ANY($2)) AND {kind}
+                 ORDER BY id LIMIT $3"
+            );
+            let rows = sqlx::query(AssertSqlSafe(query))
+                .bind(metrics)
+                .bind(servers)
+                .bind(limit as i64 + 1)
+                .fetch_all(self.pool())
+                .await?;
             if rows.len() > limit {
                 return Err(Error::TooMuch(limit));
             }

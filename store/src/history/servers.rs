@@ -18,6 +18,9 @@ const MAX_SERVERS: i64 = 100_000;
 /// Most series that one answer holds.
 const MAX_SERIES: i64 = 100_000;
 
+/// What tells histograms from series of values; as their indexes have it.
+pub(super) const HISTOGRAM: &str = "kind = 'histogram'";
+
 const SERVERS: &str =
     "SELECT id, name, ip_address, labels, first_seen, last_seen, display_name, user_labels FROM servers";
 
@@ -72,18 +75,38 @@ impl History {
         .await
     }
 
-    /// The series of a server with one of these names (all when there is none), by id.
+    /// The series of a server with one of these names (all when there is none), by id; of values, without histograms.
     pub async fn series(&self, server_id: i32, metrics: &[String]) -> Result<Vec<SeriesMeta>, Error> {
+        self.series_of(server_id, metrics, "kind <> 'histogram'").await
+    }
+
+    /// The histograms of a server with one of these names (all when there is none), by id.
+    pub async fn histogram_series(
+        &self,
+        server_id: i32,
+        metrics: &[String],
+    ) -> Result<Vec<SeriesMeta>, Error> {
+        self.series_of(server_id, metrics, HISTOGRAM).await
+    }
+
+    async fn series_of(
+        &self,
+        server_id: i32,
+        metrics: &[String],
+        kind: &'static str,
+    ) -> Result<Vec<SeriesMeta>, Error> {
         self.guard(async {
-            let rows = sqlx::query(
+            let query = format!(
                 "SELECT id, server_id, metric_name, labels, kind, unit FROM series
-                 WHERE server_id = $1 AND (cardinality($2::text[]) = 0 OR metric_name = ANY($2)) ORDER BY id LIMIT $3",
-            )
-            .bind(server_id)
-            .bind(metrics)
-            .bind(MAX_SERIES)
-            .fetch_all(self.pool())
-            .await?;
+                 WHERE server_id = $1 AND (cardinality($2::text[]) = 0 OR metric_name = ANY($2)) AND {kind}
+                 ORDER BY id LIMIT $3"
+            );
+            let rows = sqlx::query(sqlx::AssertSqlSafe(query))
+                .bind(server_id)
+                .bind(metrics)
+                .bind(MAX_SERIES)
+                .fetch_all(self.pool())
+                .await?;
             rows.iter().map(series_meta).collect()
         })
         .await

@@ -50,13 +50,18 @@ impl History {
     }
 
     /// Up to where a tier's closed windows make up whole steps, milliseconds: by the newest window that any of these series
-    /// has; before all times when there is none.
-    pub(super) async fn covered(&self, series: &[i32], tier: Tier, step_ms: i64) -> Result<i64, Error> {
+    /// has in `relation`; before all times when there is none.
+    pub(super) async fn covered(
+        &self,
+        series: &[i32],
+        relation: &'static str,
+        tier: Tier,
+        step_ms: i64,
+    ) -> Result<i64, Error> {
         // the newest of each is one step into the index
         let query = format!(
             "SELECT max(r.ts) FROM UNNEST($1::integer[]) AS k(id)
-             CROSS JOIN LATERAL (SELECT ts FROM {} WHERE series_id = k.id ORDER BY ts DESC LIMIT 1) r",
-            tier.view()
+             CROSS JOIN LATERAL (SELECT ts FROM {relation} WHERE series_id = k.id ORDER BY ts DESC LIMIT 1) r"
         );
         let newest: Option<DateTime<Utc>> =
             sqlx::query_scalar(AssertSqlSafe(query)).bind(series).fetch_one(self.pool()).await?;
@@ -77,7 +82,8 @@ impl History {
         if tier <= Tier::Minute {
             return self.windows(series, tier, from_ms, to_ms).await;
         }
-        let covered = self.guard(self.covered(series, tier, step_ms)).await?.clamp(from_ms, to_ms);
+        let covered =
+            self.guard(self.covered(series, tier.view(), tier, step_ms)).await?.clamp(from_ms, to_ms);
         let mut rows = self.windows(series, tier, from_ms, covered).await?;
         rows.extend(self.windows(series, Tier::Minute, covered, to_ms).await?);
         rows.sort_unstable_by_key(|row| (row.series_id, row.ts_ms));

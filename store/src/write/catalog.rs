@@ -9,9 +9,22 @@ use crate::{
     history::{at, servers},
 };
 
+/// The kind of a histogram; values have one of [`tidewatch_schemas::SeriesKind`].
+const HISTOGRAM: &str = "histogram";
+
 /// What identifies a label set in an index: 16 bytes of SHA-256, every part preceded by its length.
 pub fn labels_hash(labels: &Labels) -> [u8; 16] {
+    hash_of(labels, b"")
+}
+
+/// The same of a histogram: it may have the name and the labels of a series of values.
+pub fn histogram_hash(labels: &Labels) -> [u8; 16] {
+    hash_of(labels, b"histogram")
+}
+
+fn hash_of(labels: &Labels, before: &[u8]) -> [u8; 16] {
     let mut hash = Sha256::new();
+    hash.update(before);
     for text in labels.iter().flat_map(|(name, value)| [name, value]) {
         hash.update((text.len() as u64).to_be_bytes());
         hash.update(text.as_bytes());
@@ -47,15 +60,24 @@ pub async fn servers(conn: &mut PgConnection, named: &[(&str, i64)]) -> Result<V
     found.iter().map(servers::server).collect()
 }
 
-/// All series of these servers.
-pub async fn series_of(conn: &mut PgConnection, server_ids: &[i32]) -> Result<Vec<SeriesMeta>, Error> {
+/// All series of these servers: those of values, and histograms.
+pub async fn series_of(
+    conn: &mut PgConnection,
+    server_ids: &[i32],
+) -> Result<(Vec<SeriesMeta>, Vec<SeriesMeta>), Error> {
     let rows = sqlx::query(
         "SELECT id, server_id, metric_name, labels, kind, unit FROM series WHERE server_id = ANY($1) ORDER BY id",
     )
     .bind(server_ids)
     .fetch_all(conn)
     .await?;
-    rows.iter().map(servers::series_meta).collect()
+    let (mut series, mut histograms) = (Vec::new(), Vec::new());
+    for row in &rows {
+        let is_histogram = row.try_get::<&str, _>("kind")? == HISTOGRAM;
+        let those = if is_histogram { &mut histograms } else { &mut series };
+        those.push(servers::series_meta(row)?);
+    }
+    Ok((series, histograms))
 }
 
 /// These series of these servers, made if need be; one that is there with another kind takes the kind and unit given.
@@ -63,9 +85,29 @@ pub async fn insert_series(
     conn: &mut PgConnection,
     new: &[(i32, &Series)],
 ) -> Result<Vec<SeriesMeta>, Error> {
+    insert(conn, new, labels_hash, |series| series.kind.as_str()).await
+}
+
+/// These histograms of these servers, made if need be.
+pub async fn insert_histograms(
+    conn: &mut PgConnection,
+    new: &[(i32, &Series)],
+) -> Result<Vec<SeriesMeta>, Error> {
+    insert(conn, new, histogram_hash, |_| HISTOGRAM).await
+}
+
+async fn insert(
+    conn: &mut PgConnection,
+    new: &[(i32, &Series)],
+    hash: fn(&Labels) -> [u8; 16],
+    kind: fn(&Series) -> &'static str,
+) -> Result<Vec<SeriesMeta>, Error> {
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut keyed: Vec<_> = new
         .iter()
-        .map(|(server, series)| (*server, series.metric.as_str(), labels_hash(&series.labels), *series))
+        .map(|(server, series)| (*server, series.metric.as_str(), hash(&series.labels), *series))
         .collect();
     keyed.sort_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
     keyed.dedup_by(|a, b| (a.0, a.1, a.2) == (b.0, b.1, b.2));
@@ -82,7 +124,7 @@ pub async fn insert_series(
     .bind(&metrics)
     .bind(&hashes)
     .bind(keyed.iter().map(|k| Json(&k.3.labels)).collect::<Vec<_>>())
-    .bind(keyed.iter().map(|k| k.3.kind.as_str()).collect::<Vec<_>>())
+    .bind(keyed.iter().map(|k| kind(k.3)).collect::<Vec<_>>())
     .bind(keyed.iter().map(|k| k.3.unit.as_str()).collect::<Vec<_>>())
     .execute(&mut *conn)
     .await?;
@@ -147,6 +189,8 @@ mod tests {
             labels_hash(&labels(&[("ab", "c")])),
             labels_hash(&labels(&[("a", "b"), ("c", "")])),
             labels_hash(&labels(&[])),
+            histogram_hash(&labels(&[])),
+            histogram_hash(&labels(&[("a", "bc")])),
         ];
         for (i, hash) in hashes.iter().enumerate() {
             assert!(!hashes[i + 1..].contains(hash));

@@ -15,6 +15,8 @@ pub enum Partitioned {
     Samples(Tier),
     /// The same windows, packed: partitions as long as the tier's own, made by the packer.
     Packed(PackedTier),
+    /// Windows of histograms: partitions as long as those of the tier's samples.
+    Histograms(Tier),
     Expectations,
 }
 
@@ -28,13 +30,17 @@ enum Length {
 }
 
 impl Partitioned {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::Samples(Tier::TenSeconds),
         Self::Samples(Tier::Minute),
         Self::Samples(Tier::FiveMinutes),
         Self::Samples(Tier::Hour),
         Self::Packed(PackedTier::TenSeconds),
         Self::Packed(PackedTier::Minute),
+        Self::Histograms(Tier::TenSeconds),
+        Self::Histograms(Tier::Minute),
+        Self::Histograms(Tier::FiveMinutes),
+        Self::Histograms(Tier::Hour),
         Self::Expectations,
     ];
 
@@ -42,6 +48,7 @@ impl Partitioned {
         match self {
             Self::Samples(tier) => tier.table(),
             Self::Packed(packed) => packed.table(),
+            Self::Histograms(tier) => tier.histograms(),
             Self::Expectations => "expectations",
         }
     }
@@ -54,6 +61,7 @@ impl Partitioned {
     fn length(self) -> Length {
         match self {
             Self::Packed(packed) => Self::Samples(packed.tier()).length(),
+            Self::Histograms(tier) => Self::Samples(tier).length(),
             Self::Samples(Tier::TenSeconds) | Self::Expectations => Length::Day,
             Self::Samples(Tier::Minute) => Length::Week,
             Self::Samples(Tier::FiveMinutes | Tier::Hour) => Length::Month,

@@ -1,6 +1,6 @@
 //! How much a window may hold: it is one record.
 
-use crate::histogram::Histogram;
+use crate::histogram::most_bytes;
 
 /// Bytes of the largest window record: Kafka takes a megabyte unless told otherwise, with head and headers.
 pub(crate) const MAX_RECORD: usize = 990_000;
@@ -31,7 +31,7 @@ impl Room {
 
     /// The same for the series of one histogram.
     pub(crate) fn take_histogram(&mut self, bytes: usize) -> bool {
-        self.take_bytes(1, bytes.saturating_add(Histogram::most_bytes(LEAST_BUCKETS)))
+        self.take_bytes(1, bytes.saturating_add(most_bytes(LEAST_BUCKETS)))
     }
 
     fn take_bytes(&mut self, series: usize, bytes: usize) -> bool {

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
-use tidewatch_schemas::Reason;
+use tidewatch_schemas::{Distribution, Reason};
 
 use crate::{
     encode::HistogramRow,
-    histogram::Histogram,
+    histogram,
     layout::{Hasher, Layouts, Refusal, Sole, Taken},
     read::{self, ReadError},
 };
@@ -41,13 +41,13 @@ impl HistogramSlots {
 
 /// What was observed in one window, by slot.
 #[derive(Debug, Default)]
-pub(super) struct Observed(Vec<Histogram>);
+pub(super) struct Observed(Vec<Distribution>);
 
 impl Observed {
-    pub(super) fn merge(&mut self, slot: u32, histogram: &Histogram) {
+    pub(super) fn merge(&mut self, slot: u32, histogram: &Distribution) {
         let slot = slot as usize;
         if self.0.len() <= slot {
-            self.0.resize_with(slot + 1, Histogram::default);
+            self.0.resize_with(slot + 1, Distribution::default);
         }
         self.0[slot].merge(histogram);
     }
@@ -63,7 +63,7 @@ impl Observed {
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) series: Arc<Sole>,
-    pub(super) histogram: Histogram,
+    pub(super) histogram: Distribution,
     /// In the span that takes it.
     pub(super) slot: u32,
 }
@@ -108,7 +108,7 @@ impl Arrivals {
                 self.refused = Some(Refusal::new(Reason::DuplicateSeries, message));
                 continue;
             }
-            match Histogram::of(&view, most) {
+            match histogram::read(&view, most) {
                 Ok(None) => {}
                 Ok(Some(histogram)) => self.good.push(Arrival { series, histogram, slot: 0 }),
                 Err(Refusal { reason, message }) => {

@@ -38,8 +38,8 @@ texts! {
     Sort: pattern(format!("^-?({})$", KEYS.map(|(name, _)| name).join("|")));
     Statuses: { let one = STATUSES.map(Status::as_str).join("|"); pattern(format!("^({one})(,({one}))*$")) };
     AlertStatus: super::schemas::alert_status();
-    Agg: names(&OVER_TIME.map(|(name, _)| name));
-    Group: names(&ACROSS.map(|(name, _)| name));
+    Agg: names(&[&OVER_TIME.map(|(name, _)| name)[..], &["quantile"]].concat());
+    Group: names(&[&ACROSS.map(|(name, _)| name)[..], &["merge"]].concat());
     Theme: names(&THEMES.map(|(name, _)| name));
     Written: names(&NAMES.map(|(name, _)| name));
 }
@@ -120,15 +120,18 @@ pub(crate) struct Query {
     /// Names of metrics, also with commas between; required without `server`
     #[param(max_items = 200, example = json!(["node_load1"]))]
     metric: Option<Vec<String>>,
-    /// Without `server`: matchers on labels of the series, or with `server.` in front of their servers
+    /// Without `server` or with `agg`: matchers on labels of the series, or with `server.` in front of their servers
     #[param(rename = "match", max_items = 20, example = json!(["server.name=~web-.*"]))]
     matchers: Option<Vec<String>>,
-    /// Without `server`: what becomes of a series in a step; `rate` of counters and `avg` of gauges when absent
+    /// What becomes of a series in a step; without `server` and when absent `rate` of counters, else `avg`
     #[param(inline)]
     agg: Option<Agg>,
-    /// Without `server`: what makes a group, at most 8 with commas between: `server`, `server.<label>`, a label
+    /// With `agg=quantile`, of histograms: the share of what was observed that is not above it
+    #[param(example = 0.99)]
+    q: Option<f64>,
+    /// Without `server` or with `agg`: what makes a group, at most 8 with commas between: `server`, `server.<label>`, a label
     by: Option<String>,
-    /// Without `server`: what becomes of the series of a group in a step; `avg` with `by`
+    /// Without `server` or with `agg`: what becomes of the series of a group in a step; `avg` with `by`, `merge` of histograms
     #[param(inline)]
     group: Option<Group>,
     /// Begin, inclusive: RFC 3339, milliseconds or relative; `now-1h` when absent, at most 400 days before `to`

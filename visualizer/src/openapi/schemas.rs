@@ -16,7 +16,7 @@ fn one_of<T: Serialize>(values: &[T]) -> Object {
 }
 
 pub(crate) fn kind() -> Object {
-    one_of(&[SeriesKind::Gauge, SeriesKind::Counter])
+    one_of(&[SeriesKind::Gauge.as_str(), SeriesKind::Counter.as_str(), "histogram"])
 }
 
 pub(crate) fn severity() -> Object {

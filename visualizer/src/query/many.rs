@@ -1,32 +1,36 @@
-//! `GET /api/v1/query` over many servers: a metric's series, reduced in PostgreSQL. In: a question without `server`. Out:
-//! one line for each series, or for each group of them, on one grid.
+//! `GET /api/v1/query` over many servers: a metric's series, reduced in PostgreSQL. In: a question without `server`, or with
+//! `agg`. Out: one line for each series, or for each group of them, on one grid.
 //!
 //! Keeps: what is asked for is bounded before it is read (series, windows, points); a line's values are those that the
 //! same steps of `?server=` show.
 
-use serde::Serialize;
-use tidewatch_schemas::{Labels, SeriesKind, time::rfc3339};
+use std::sync::Arc;
+
+use tidewatch_schemas::SeriesKind;
 use tidewatch_service_kit::http::Problem;
-use tidewatch_store::{Across, OverTime, ReduceQuery, Reduced, SeriesMeta, Tier};
-use utoipa::ToSchema;
+use tidewatch_store::{Across, OverTime, ReduceQuery, SeriesMeta, Tier};
 
 pub(crate) mod cached;
 mod groups;
+mod histograms;
 mod steps;
+mod view;
 
+use cached::Reduction;
 use groups::{Group, group};
+use histograms::What;
 use steps::Kept;
+pub(crate) use view::ManyView;
+use view::lines;
 
 use super::{Resolution, ServerName};
 use crate::{
     app::{App, Directory, Failure, Mode, busy},
-    format::{Csv, Field, Format, Table, labels_text},
+    format::Format,
     keep::Answer,
     matchers::{self, Matcher, SERVER},
-    openapi::schemas,
     params::{HOUR, Params, Range, bad},
     query::columns::{Grid, STEPS, lead},
-    rate::finite,
 };
 
 /// Series that one question may read.
@@ -67,11 +71,46 @@ fn name_of<T: Copy + PartialEq>(names: &[(&'static str, T)], wanted: T) -> &'sta
     names.iter().find(|(_, known)| *known == wanted).map_or("", |(name, _)| name)
 }
 
-fn read_name<T: Copy>(params: &Params, parameter: &str, names: &[(&str, T)]) -> Result<Option<T>, Problem> {
+/// `other` is one that is read elsewhere.
+fn read_name<T: Copy>(
+    params: &Params,
+    parameter: &str,
+    names: &[(&str, T)],
+    other: &str,
+) -> Result<Option<T>, Problem> {
     let Some(text) = params.get(parameter) else { return Ok(None) };
     let found = names.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
     let known = names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    found.map(Some).ok_or_else(|| bad(parameter, &format!("has to be one of {known}")))
+    found.map(Some).ok_or_else(|| bad(parameter, &format!("has to be one of {known}, {other}")))
+}
+
+/// What one answer may take.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// Lines times steps.
+    points: usize,
+    /// Windows that a question of a `width` reads rather than coarser ones.
+    good: usize,
+    /// Windows that are read at most.
+    most: usize,
+}
+
+/// Who there is and what is kept.
+#[derive(Debug)]
+struct Context<'a> {
+    directory: &'a Directory,
+    kept: Kept,
+}
+
+/// What was read.
+#[derive(Debug)]
+struct Found {
+    groups: Vec<Group>,
+    reduced: Arc<Reduction>,
+    /// Of each group: how far its values may be off.
+    errors: Vec<Option<f64>>,
+    grid: Grid,
+    tier: Tier,
 }
 
 /// A question over many servers.
@@ -79,9 +118,16 @@ fn read_name<T: Copy>(params: &Params, parameter: &str, names: &[(&str, T)]) -> 
 pub(crate) struct ManyQuestion {
     metrics: Vec<String>,
     matchers: Vec<Matcher>,
+    /// Of one server only.
+    server: Option<String>,
     agg: Option<OverTime>,
+    /// `agg=quantile`.
+    q: Option<f64>,
     by: Vec<String>,
     across: Option<Across>,
+    /// `group=merge`.
+    merge: bool,
+    group_given: bool,
     range: Range,
     resolution: Resolution,
     format: Format,
@@ -90,20 +136,26 @@ pub(crate) struct ManyQuestion {
 }
 
 impl ManyQuestion {
-    pub(crate) const KNOWN: [&str; 10] =
-        ["metric", "match", "agg", "by", "group", "from", "to", "width", "step", "format"];
+    pub(crate) const KNOWN: [&str; 12] =
+        ["metric", "server", "match", "agg", "q", "by", "group", "from", "to", "width", "step", "format"];
 
     pub(crate) fn parse(params: &Params, format: Format, now: i64) -> Result<Self, Problem> {
         let metrics = params.metrics()?;
         if metrics.is_empty() {
-            return Err(bad("metric", "is required without server: the name of a metric"));
+            return Err(bad("metric", "is required without server and with agg: the name of a metric"));
         }
         let by = groups::labels(params)?;
-        let across = read_name(params, "group", &ACROSS)?;
+        let q = histograms::share(params)?;
+        let merge = params.get("group") == Some("merge");
+        let across = if merge { None } else { read_name(params, "group", &ACROSS, "merge")? };
         Ok(Self {
             metrics,
             matchers: Matcher::all(params, "match")?,
-            agg: read_name(params, "agg", &OVER_TIME)?,
+            server: params.get("server").map(str::to_owned),
+            agg: if q.is_some() { None } else { read_name(params, "agg", &OVER_TIME, "quantile")? },
+            q,
+            merge,
+            group_given: params.get("group").is_some(),
             across: across.or_else(|| (!by.is_empty()).then_some(Across::Avg)),
             by,
             range: params.range(now, HOUR)?,
@@ -158,8 +210,9 @@ impl ManyQuestion {
         kept: &Kept,
         series: usize,
         lines: usize,
-        max_points: usize,
+        bounds: Bounds,
     ) -> Result<(Grid, Tier), Failure> {
+        let Bounds { points, good, most } = bounds;
         let fitted = |step| {
             let (step, tier) = kept.fit(step, self.range);
             (Grid::new(self.range, step), tier)
@@ -167,8 +220,7 @@ impl ManyQuestion {
         let reads = |(grid, tier): &(Grid, Tier)| {
             ((grid.end() - grid.t0 + lead(*tier)) / tier.window_ms()) as usize * series
         };
-        let fits =
-            |one: &(Grid, Tier), read| one.0.len.saturating_mul(lines) <= max_points && reads(one) <= read;
+        let fits = |one: &(Grid, Tier), read| one.0.len.saturating_mul(lines) <= points && reads(one) <= read;
         let choices: Vec<(Grid, Tier)> = match self.resolution {
             Resolution::Step(step) => vec![fitted(step)],
             Resolution::Width(width) => {
@@ -177,12 +229,12 @@ impl ManyQuestion {
                 [finest].into_iter().chain(coarser).map(fitted).collect()
             }
         };
-        let good = choices.iter().find(|one| fits(one, GOOD_READ) && one.0.len >= FEW);
+        let finest = choices.iter().find(|one| fits(one, good) && one.0.len >= FEW);
         let cheapest = || {
-            let shown = choices.iter().filter(|one| fits(one, MAX_READ) && one.0.len >= FEW);
+            let shown = choices.iter().filter(|one| fits(one, most) && one.0.len >= FEW);
             shown.min_by_key(|one| reads(one))
         };
-        let found = good.or_else(cheapest).or_else(|| choices.iter().find(|one| fits(one, MAX_READ)));
+        let found = finest.or_else(cheapest).or_else(|| choices.iter().find(|one| fits(one, most)));
         found.copied().ok_or_else(|| {
             let parameter = if matches!(self.resolution, Resolution::Step(_)) { "step" } else { "from" };
             let steps = choices.last().map_or(0, |(grid, _)| grid.len);
@@ -201,31 +253,91 @@ impl App {
             return Err(busy());
         }
         let directory = self.directory().await?;
-        let servers = question.servers(&directory);
-        let history = &self.store.history;
-        let found = history.series_named(&question.metrics, servers.as_deref(), MAX_SERIES).await;
-        let mut series = match found {
-            Err(tidewatch_store::Error::TooMuch(most)) => {
-                let why = format!(
-                    "names more than {most} series: match on server.name or another label of servers"
-                );
-                return Err(bad("metric", &why).into());
-            }
-            found => found?,
-        };
+        let mut servers = question.servers(&directory);
+        if let Some(wanted) = &question.server {
+            let id = self.server(wanted).await?.id;
+            let is_left = servers.is_none_or(|servers| servers.contains(&id));
+            servers = Some(if is_left { vec![id] } else { Vec::new() });
+        }
+        let (mut series, mut histograms) = self.named(question, servers.as_deref()).await?;
+        let is_named = |metric: &String| series.iter().chain(&histograms).any(|s| s.metric_name == *metric);
         if servers.is_none()
-            && let Some(unknown) =
-                question.metrics.iter().find(|m| !series.iter().any(|s| s.metric_name == **m))
+            && let Some(unknown) = question.metrics.iter().find(|metric| !is_named(metric))
         {
             return Err(unknown_metric(unknown).into());
         }
         series.retain(|one| question.wants(one));
-        let over_time = question.over_time(&series)?;
-        let (groups, of) = group(&series, &directory, question.across.is_some(), &question.by);
+        histograms.retain(|one| question.wants(one));
+        let what = question.what(&series, &histograms)?;
+        let history = &self.store.history;
         let kept =
             self.kept_from.get(steps::GOOD_FOR, busy, async { Ok(history.kept_from().await?) }).await?.0;
-        let kept = Kept::new(*kept, &directory);
-        let (grid, tier) = question.grid(&kept, series.len(), groups.len(), self.max_points)?;
+        let context = Context { directory: &directory, kept: Kept::new(*kept, &directory) };
+        let found = match what {
+            What::Values(over_time) => self.values(question, &context, &series, over_time).await?,
+            What::Observed(stat) => self.observed(question, &context, &histograms, stat).await?,
+            What::Classic(q) => self.classic(question, &context, &series, q).await?,
+        };
+        let (as_of, source) = (found.reduced.as_of, found.reduced.source);
+        let ends = (!question.is_of_servers_labels()).then(|| found.grid.end());
+        let (question, format) = (question.clone(), question.format);
+        let build = move || {
+            let group = match what {
+                What::Values(_) => question.across.map(|across| name_of(&ACROSS, across)),
+                _ => question.is_merged().then_some("merge"),
+            };
+            format.write(&ManyView {
+                from: question.range.from,
+                to: question.range.to,
+                step: found.grid.step,
+                tier: found.tier.as_str(),
+                as_of,
+                agg: what.name(),
+                q: what.q(),
+                by: &question.by,
+                group,
+                t0: found.grid.t0,
+                series: lines(&found),
+            })
+        };
+        let built = tokio::task::spawn_blocking(build).await;
+        let body = built.map_err(|e| Failure::Outage(e.to_string()))??;
+        Ok(Answer { body, format, source, link: None, as_of, ends })
+    }
+
+    /// The series of a question's names, of values and histograms.
+    async fn named(
+        &self,
+        question: &ManyQuestion,
+        servers: Option<&[i32]>,
+    ) -> Result<(Vec<SeriesMeta>, Vec<SeriesMeta>), Failure> {
+        let (history, metrics) = (&self.store.history, &question.metrics);
+        let found = tokio::try_join!(
+            history.series_named(metrics, servers, MAX_SERIES),
+            history.histograms_named(metrics, servers, MAX_SERIES)
+        );
+        match found {
+            Err(tidewatch_store::Error::TooMuch(most)) => {
+                let why = format!(
+                    "names more than {most} series: match on server.name or another label of servers"
+                );
+                Err(bad("metric", &why).into())
+            }
+            found => Ok(found?),
+        }
+    }
+
+    /// Of gauges and counters.
+    async fn values(
+        &self,
+        question: &ManyQuestion,
+        context: &Context<'_>,
+        series: &[SeriesMeta],
+        over_time: OverTime,
+    ) -> Result<Found, Failure> {
+        let (groups, of) = group(series, context.directory, question.across.is_some(), &question.by);
+        let bounds = Bounds { points: self.max_points, good: GOOD_READ, most: MAX_READ };
+        let (grid, tier) = question.grid(&context.kept, series.len(), groups.len(), bounds)?;
         let query = ReduceQuery {
             series: series.iter().map(|one| one.id).collect(),
             groups: of,
@@ -239,26 +351,7 @@ impl App {
             limit: self.max_points,
         };
         let reduced = self.reduced(&query).await?;
-        let (as_of, source) = (reduced.as_of, reduced.source);
-        let ends = (!question.is_of_servers_labels()).then(|| grid.end());
-        let (question, format) = (question.clone(), question.format);
-        let build = move || {
-            format.write(&ManyView {
-                from: question.range.from,
-                to: question.range.to,
-                step: grid.step,
-                tier: tier.as_str(),
-                as_of,
-                agg: name_of(&OVER_TIME, over_time),
-                by: &question.by,
-                group: question.across.map(|across| name_of(&ACROSS, across)),
-                t0: grid.t0,
-                series: lines(grid, &groups, &reduced.values),
-            })
-        };
-        let built = tokio::task::spawn_blocking(build).await;
-        let body = built.map_err(|e| Failure::Outage(e.to_string()))??;
-        Ok(Answer { body, format, source, link: None, as_of, ends })
+        Ok(Found { errors: vec![None; groups.len()], groups, reduced, grid, tier })
     }
 }
 
@@ -269,74 +362,6 @@ fn unknown_metric(name: &str) -> Problem {
         format!("no server has a metric \"{name}\""),
     )
     .with("parameter", "metric".into())
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Lines)]
-pub(crate) struct ManyView<'a> {
-    from: i64,
-    to: i64,
-    step: i64,
-    tier: &'static str,
-    as_of: i64,
-    agg: &'static str,
-    by: &'a [String],
-    group: Option<&'static str>,
-    t0: i64,
-    series: Vec<Line<'a>>,
-}
-
-#[derive(Debug, PartialEq, Serialize, ToSchema)]
-struct Line<'a> {
-    metric: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    server: Option<ServerName<'a>>,
-    #[schema(schema_with = schemas::labels)]
-    labels: &'a Labels,
-    unit: &'a str,
-    /// How many series it stands for.
-    series: usize,
-    values: Vec<Option<f64>>,
-}
-
-impl Table for ManyView<'_> {
-    fn rows(&self, csv: &mut Csv) -> csv::Result<()> {
-        csv.row(["time", "metric", "server", "labels", "value"].map(Field::Text))?;
-        for line in &self.series {
-            let labels = labels_text(line.labels);
-            let server = line.server.as_ref().map_or(Field::None, |server| Field::Text(server.name));
-            for (i, value) in line.values.iter().enumerate().filter(|(_, value)| value.is_some()) {
-                let time = rfc3339(self.t0 + i as i64 * self.step);
-                let names = [Field::Text(&time), Field::Text(line.metric), server, Field::Text(&labels)];
-                csv.row(names.into_iter().chain([(*value).into()]))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The values in their steps; a group without any is left out.
-fn lines<'a>(grid: Grid, groups: &'a [Group], reduced: &[Reduced]) -> Vec<Line<'a>> {
-    let mut values: Vec<Vec<Option<f64>>> = vec![Vec::new(); groups.len()];
-    for one in reduced {
-        let step = grid.index(one.ts_ms);
-        let line = usize::try_from(one.group).ok().and_then(|group| values.get_mut(group));
-        if let (Some(line), Some(step)) = (line, step) {
-            line.resize(grid.len, None);
-            line[step] = finite(one.value);
-        }
-    }
-    let line = |(group, values): (&'a Group, Vec<Option<f64>>)| Line {
-        metric: &group.metric,
-        server: group.server.as_ref().map(|(id, name)| ServerName { id: *id, name }),
-        labels: &group.labels,
-        unit: &group.unit,
-        series: group.series,
-        values,
-    };
-    let there = groups.iter().zip(values).filter(|(_, values)| values.iter().any(Option::is_some));
-    there.map(line).collect()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::{live, metrics::Metrics, watch};
 
 mod charts;
 mod freshness;
+mod histograms;
 mod many;
 mod people;
 pub(crate) mod seed;

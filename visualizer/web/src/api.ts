@@ -63,7 +63,7 @@ export interface QuerySeries {
   series_id: number;
   metric: string;
   labels: Record<string, string>;
-  kind: 'gauge' | 'counter';
+  kind: 'gauge' | 'counter' | 'histogram';
   unit: string;
   t0: number;
   avg: Column;

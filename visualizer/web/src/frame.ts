@@ -9,7 +9,7 @@ export interface FrameSeries {
   readonly key: string;
   readonly metric: string;
   readonly labels: Readonly<Record<string, string>>;
-  readonly kind: 'gauge' | 'counter';
+  readonly kind: 'gauge' | 'counter' | 'histogram';
   readonly unit: string;
   readonly avg: Column;
   readonly min: Column;

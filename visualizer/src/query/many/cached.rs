@@ -28,8 +28,9 @@ const DEAR: i64 = 20_000;
 /// The longest answer that Redis is given.
 const MOST_BYTES: usize = 1 << 20;
 
+/// Values, and of when they are.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct Reduction {
     /// Milliseconds since 1970.
     pub(crate) as_of: i64,
     pub(crate) source: Source,
@@ -44,7 +45,7 @@ struct Text {
 }
 
 impl App {
-    pub(super) async fn reduced(&self, query: &ReduceQuery) -> Result<Arc<Found>, Failure> {
+    pub(super) async fn reduced(&self, query: &ReduceQuery) -> Result<Arc<Reduction>, Failure> {
         if query.windows() < DEAR {
             return self.ask(query).await.map(Arc::new);
         }
@@ -71,20 +72,25 @@ impl App {
         Ok(found)
     }
 
-    async fn ask(&self, query: &ReduceQuery) -> Result<Found, Failure> {
-        let as_of = (self.clock)();
-        let values = self.store.history.reduce(query).await?;
-        Ok(Found { as_of, source: Source::Postgres, values })
+    /// Values that were just made.
+    pub(super) fn reduction(&self, values: Vec<Reduced>) -> Arc<Reduction> {
+        Arc::new(Reduction { as_of: (self.clock)(), source: Source::Postgres, values })
     }
 
-    async fn from_redis(&self, key: &str, good_for: Duration) -> Option<Found> {
+    async fn ask(&self, query: &ReduceQuery) -> Result<Reduction, Failure> {
+        let as_of = (self.clock)();
+        let values = self.store.history.reduce(query).await?;
+        Ok(Reduction { as_of, source: Source::Postgres, values })
+    }
+
+    async fn from_redis(&self, key: &str, good_for: Duration) -> Option<Reduction> {
         let text: Text = rmp_serde::from_slice(&self.store.hot.kept(key).await?).ok()?;
         let age = (self.clock)() - text.as_of;
         if age < 0 || age > good_for.as_millis() as i64 / 2 {
             return None;
         }
         let value = |(group, ts_ms, value)| Reduced { group, ts_ms, value };
-        Some(Found {
+        Some(Reduction {
             as_of: text.as_of,
             source: Source::Redis,
             values: text.values.into_iter().map(value).collect(),

@@ -7,6 +7,8 @@ use tidewatch_store::{People, Server};
 use super::*;
 use crate::params::{DAY, SECOND};
 
+mod histograms;
+
 const NOW: i64 = 1_795_443_360_000;
 
 fn parse(query: &str) -> Result<ManyQuestion, Problem> {
@@ -143,7 +145,8 @@ fn a_step_is_of_the_tier_that_reaches_back_to_its_begin() {
 #[test]
 fn a_width_gives_way_to_many_series_and_a_step_does_not() {
     let grid = |query: &str, series, lines| {
-        let found = parse(query).expect(query).grid(&kept(), series, lines, 1_000_000);
+        let bounds = Bounds { points: 1_000_000, good: GOOD_READ, most: MAX_READ };
+        let found = parse(query).expect(query).grid(&kept(), series, lines, bounds);
         found.map(|(grid, tier)| (grid.step / SECOND, tier.as_str()))
     };
     assert_eq!(grid("metric=a&from=now-1h", 1, 1).ok(), Some((10, "10s")));
@@ -169,7 +172,9 @@ fn lines_have_nulls_where_nothing_was_and_empty_ones_are_left_out() {
         Reduced { group: 2, ts_ms: grid.t0 + 120_000, value: f64::NAN },
         Reduced { group: 2, ts_ms: grid.end(), value: 1.0 },
     ];
-    let found = lines(grid, &groups, &reduced);
+    let errors = vec![None; groups.len()];
+    let found = Found { groups, reduced: reduced.into(), errors, grid, tier: Tier::Minute };
+    let found = lines(&found);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].values, [None, Some(7.0), None]);
     assert_eq!(found[0].server, Some(ServerName { id: 3, name: "web-2" }));

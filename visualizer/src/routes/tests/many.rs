@@ -7,7 +7,7 @@ fn series(answer: &Answered) -> &Vec<Value> {
     answer.body["series"].as_array().expect("series")
 }
 
-fn numbers(values: &Value) -> Vec<Option<f64>> {
+pub(super) fn numbers(values: &Value) -> Vec<Option<f64>> {
     values.as_array().expect("values").iter().map(Value::as_f64).collect()
 }
 
@@ -147,6 +147,9 @@ async fn groups_are_made(service: &Service) {
     assert_eq!(series(&matched).len(), 1);
     assert_eq!(series(&matched)[0]["labels"]["device"], "sdb");
     assert!(series(&service.get(&format!("{disk}&match=server.name%3Ddb.fra-2")).await).is_empty());
+    let one = service.get(&format!("{disk}&server=web-1&agg=rate")).await;
+    assert_eq!(series(&one), series(&each));
+    assert!(series(&service.get(&format!("{disk}&server=db.fra-2&agg=rate")).await).is_empty());
     // two samples in each window
     let count = service.get("/api/v1/query?metric=node_load1&agg=count&from=now-10m&step=60000").await;
     assert_eq!(
@@ -173,7 +176,8 @@ async fn bad_questions_are_refused(service: &Service) {
         ("metric=node_load1&from=now-400d&step=10000", 400, "bad_parameter", "step"),
         ("metric=node_load1&width=1000000000", 400, "bad_parameter", "width"),
         ("metric=node_load1&server=nobody", 404, "unknown_server", ""),
-        ("metric=node_load1&server=web-1&agg=max", 400, "bad_parameter", "agg"),
+        ("metric=node_load1&server=nobody&agg=max", 404, "unknown_server", ""),
+        ("metric=node_load1&server=web-1&by=device", 400, "bad_parameter", "by"),
         ("metric=node_load1&metrics=x", 400, "bad_parameter", "metrics"),
     ] {
         let answer = service.get(&format!("/api/v1/query?{query}")).await;
