@@ -16,6 +16,7 @@ pub mod maintain;
 pub mod metrics;
 pub mod pack;
 pub mod record;
+pub mod replay;
 pub mod write;
 
 use std::sync::{Arc, mpsc as std_mpsc};

@@ -41,6 +41,11 @@ impl Inputs {
         self.0.iter().map(|(name, _)| &**name).collect()
     }
 
+    /// The name of the topic of a kind.
+    pub fn topic(&self, kind: Kind) -> Option<Arc<str>> {
+        self.0.iter().find(|(_, other)| *other == kind).map(|(name, _)| Arc::clone(name))
+    }
+
     /// The shared name and the kind of a topic.
     pub fn of(&self, topic: &str) -> Option<(Arc<str>, Kind)> {
         self.0.iter().find(|(name, _)| &**name == topic).cloned()
@@ -60,6 +65,30 @@ pub enum Body {
     Partly(Reason, String, Box<Self>),
     /// Nothing to write: only its offset counts.
     Nothing,
+}
+
+impl Body {
+    /// Whom it speaks of.
+    pub fn server(&self) -> Option<&str> {
+        match self {
+            Self::Windows(_, frame) => Some(&frame.server),
+            Self::Expected(expected) => Some(&expected.server),
+            Self::Anomaly(anomaly) => Some(&anomaly.server),
+            Self::Alert(alert) => Some(&alert.server),
+            Self::Bad(..) | Self::Partly(..) | Self::Nothing => None,
+        }
+    }
+
+    /// When that is: the start of its window, or of the alert. After all times when it speaks of nothing.
+    pub fn time(&self) -> i64 {
+        match self {
+            Self::Windows(_, frame) => frame.window_start,
+            Self::Expected(expected) => expected.window_start,
+            Self::Anomaly(anomaly) => anomaly.window_start,
+            Self::Alert(alert) => alert.starts_at,
+            Self::Bad(..) | Self::Partly(..) | Self::Nothing => i64::MAX,
+        }
+    }
 }
 
 /// A record and where it came from.

@@ -25,9 +25,13 @@ use crate::{
     record::{Body, Item},
 };
 
+mod again;
 mod histograms;
 mod ids;
+mod settle;
 mod windows;
+
+pub use again::{Batch, Counts, Outcome, Rewriter};
 
 use ids::Ids;
 use windows::Plan;
@@ -157,7 +161,7 @@ impl Writer {
             plan.histograms.write(&mut transaction, tier).await?;
         }
         self.reach(Step::Events)?;
-        let (alerts, anomalies, expected) = self.events(items);
+        let (alerts, anomalies, expected) = events_of(items, &self.ids);
         let alerts = events::upsert_alerts(&mut transaction, &alerts).await?;
         events::insert_anomalies(&mut transaction, &anomalies).await?;
         events::upsert_expectations(&mut transaction, &expected).await?;
@@ -208,56 +212,6 @@ impl Writer {
         Ok(())
     }
 
-    fn events(&self, items: &[Item]) -> (Vec<StoredAlert>, Vec<NewAnomaly>, Vec<ExpectationRow>) {
-        let (mut alerts, mut anomalies, mut expected) = (Vec::new(), Vec::new(), Vec::new());
-        for item in items {
-            match &item.body {
-                Body::Alert(alert) => {
-                    if let Some(server_id) = self.ids.server_id(&alert.server) {
-                        alerts.push(StoredAlert { server_id, alert: (**alert).clone() });
-                    }
-                }
-                Body::Anomaly(anomaly) => {
-                    if let Some(series_id) =
-                        self.ids.series_id(&anomaly.server, &anomaly.metric, &anomaly.labels)
-                    {
-                        anomalies.push(NewAnomaly {
-                            series_id,
-                            ts_ms: anomaly.window_start,
-                            window_ms: anomaly.window_ms as i32,
-                            value: anomaly.value,
-                            expected_low: anomaly.expected_low,
-                            expected_high: anomaly.expected_high,
-                            score: anomaly.score,
-                            method: anomaly.method.clone(),
-                        });
-                    }
-                }
-                Body::Expected(frame) => {
-                    for (i, series) in frame.layout.iter().enumerate() {
-                        // a band without an end is none
-                        if frame.low[i].is_nan() || frame.high[i].is_nan() {
-                            continue;
-                        }
-                        if let Some(series_id) =
-                            self.ids.series_id(&frame.server, &series.metric, &series.labels)
-                        {
-                            expected.push(ExpectationRow {
-                                series_id,
-                                ts_ms: frame.window_start,
-                                window_ms: frame.window_ms as i32,
-                                low: frame.low[i],
-                                high: frame.high[i],
-                            });
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
-        (alerts, anomalies, expected)
-    }
-
     fn record(&self, items: &[Item], plan: &Plan, began: Instant, events: [usize; 3]) {
         let now = chrono::Utc::now().timestamp_millis();
         let newest = items.iter().filter_map(|item| item.timestamp).max();
@@ -281,6 +235,53 @@ impl Writer {
         self.metrics.record_known_rows(plan.known + plan.histograms.known);
         self.metrics.record_unpacked(plan.unpacked);
     }
+}
+
+/// The events of the items, with the ids of whom they speak of.
+fn events_of(items: &[Item], ids: &Ids) -> (Vec<StoredAlert>, Vec<NewAnomaly>, Vec<ExpectationRow>) {
+    let (mut alerts, mut anomalies, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+    for item in items {
+        match &item.body {
+            Body::Alert(alert) => {
+                if let Some(server_id) = ids.server_id(&alert.server) {
+                    alerts.push(StoredAlert { server_id, alert: (**alert).clone() });
+                }
+            }
+            Body::Anomaly(anomaly) => {
+                if let Some(series_id) = ids.series_id(&anomaly.server, &anomaly.metric, &anomaly.labels) {
+                    anomalies.push(NewAnomaly {
+                        series_id,
+                        ts_ms: anomaly.window_start,
+                        window_ms: anomaly.window_ms as i32,
+                        value: anomaly.value,
+                        expected_low: anomaly.expected_low,
+                        expected_high: anomaly.expected_high,
+                        score: anomaly.score,
+                        method: anomaly.method.clone(),
+                    });
+                }
+            }
+            Body::Expected(frame) => {
+                for (i, series) in frame.layout.iter().enumerate() {
+                    // a band without an end is none
+                    if frame.low[i].is_nan() || frame.high[i].is_nan() {
+                        continue;
+                    }
+                    if let Some(series_id) = ids.series_id(&frame.server, &series.metric, &series.labels) {
+                        expected.push(ExpectationRow {
+                            series_id,
+                            ts_ms: frame.window_start,
+                            window_ms: frame.window_ms as i32,
+                            low: frame.low[i],
+                            high: frame.high[i],
+                        });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    (alerts, anomalies, expected)
 }
 
 /// The partitions that the items' rows are in, each once.

@@ -131,6 +131,10 @@ class Flow:
                 self._send(server, window - back, "delta")
         self.window += 1
 
+    def stamp(self):
+        """When the newest window was closed, as a stream processor stamps its records."""
+        return min(self.start + (self.window + 1) * WINDOW + 2_000, int(time.time() * 1000))
+
     def _send(self, server, window, kind):
         frame = server.frame(self.start, window, kind)
         self.rows += len(frame["layout"]) if kind == "final" else 0
@@ -143,9 +147,10 @@ class Flow:
             else:
                 sent.place = (message.partition(), message.offset())
 
+        record, timestamp = contract.encode("aggregate_frame", frame), self.stamp()
         while True:
             try:
-                self.client.produce(TOPIC, key=server.name, value=contract.encode("aggregate_frame", frame), on_delivery=delivered)
+                self.client.produce(TOPIC, key=server.name, value=record, timestamp=timestamp, on_delivery=delivered)
                 break
             except BufferError:
                 self.client.poll(0.05)

@@ -50,7 +50,7 @@ pub(crate) struct ExportArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum TierName {
+pub(crate) enum TierName {
     #[value(name = "10s")]
     TenSeconds,
     #[value(name = "1m")]
@@ -79,7 +79,7 @@ enum Format {
 }
 
 /// A day is its first moment.
-fn time(text: &str) -> Result<i64, String> {
+pub(crate) fn time(text: &str) -> Result<i64, String> {
     let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
     parse_rfc3339(&whole)
         .ok_or_else(|| "has to be a time such as 2026-11-23T14:16:00Z or a day such as 2026-11-23".to_owned())

@@ -9,6 +9,7 @@ mod alerts;
 mod doctor;
 mod export;
 mod keys;
+mod replay;
 mod simulate;
 mod topics;
 mod up;
@@ -37,6 +38,8 @@ enum Tool {
     Alerts(alerts::AlertsCommand),
     /// Write windows of the history into a file, CSV or Parquet
     Export(export::ExportArgs),
+    /// Read a stretch of history from the topics again, and give PostgreSQL what it lacks
+    Replay(replay::ReplayArgs),
     /// Make keys for people and programs
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -124,6 +127,7 @@ fn run(tool: Tool) -> ExitCode {
         Tool::Simulate(args) => simulate::run(&args),
         Tool::Alerts(alerts::AlertsCommand::Tail(args)) => alerts::tail(&args),
         Tool::Export(args) => runtime.block_on(export::run(args)),
+        Tool::Replay(args) => runtime.block_on(replay::run(args)),
         Tool::Keys(command) => keys::run(command),
         Tool::Completions { shell } => {
             clap_complete::generate(shell, &mut whole_command(), "tidewatch", &mut std::io::stdout());

@@ -68,6 +68,8 @@ pub(super) struct Ids {
     /// Servers whose series Redis has to be told.
     new_series: HashSet<i32>,
     series_per_server: usize,
+    /// What is read is of now: the kind it gives a series is the right one.
+    corrects: bool,
 }
 
 /// Servers kept at once; beyond it everything is forgotten and read again.
@@ -75,7 +77,18 @@ const MAX_SERVERS: usize = 200_000;
 
 impl Ids {
     pub(super) fn new(series_per_server: usize) -> Self {
-        Self { servers: HashMap::new(), names: HashMap::new(), new_series: HashSet::new(), series_per_server }
+        Self {
+            servers: HashMap::new(),
+            names: HashMap::new(),
+            new_series: HashSet::new(),
+            series_per_server,
+            corrects: true,
+        }
+    }
+
+    /// For what is read of the past: the kinds of series that are there stay.
+    pub(super) fn of_the_past(series_per_server: usize) -> Self {
+        Self { corrects: false, ..Self::new(series_per_server) }
     }
 
     pub(super) fn forget(&mut self) {
@@ -136,7 +149,7 @@ impl Ids {
                 Body::Windows(_, frame) => frame.histograms.as_slice(),
                 _ => &[],
             };
-            let Some(known) = server_of(&item.body).and_then(|name| self.servers.get(name)) else { continue };
+            let Some(known) = item.body.server().and_then(|name| self.servers.get(name)) else { continue };
             let new = new.entry(known.server.id).or_default();
             let before = wanted.len();
             for one in histograms {
@@ -168,21 +181,29 @@ impl Ids {
             let those = wanted.iter().filter(move |(.., is_histogram)| *is_histogram == histograms);
             those.map(|(server, series, _)| (*server, *series)).collect::<Vec<_>>()
         };
-        let (values, histograms) = ([of(false), corrected].concat(), of(true));
-        let made = catalog::insert_series(conn, &values).await?;
-        self.new_series.extend(made.iter().map(|meta| meta.server_id));
-        self.learn(made, false);
-        self.learn(catalog::insert_histograms(conn, &histograms).await?, true);
+        let (mut values, histograms) = (of(false), of(true));
+        if self.corrects {
+            values.extend(corrected);
+        }
+        if !values.is_empty() {
+            let made = catalog::insert_series(conn, &values).await?;
+            self.new_series.extend(made.iter().map(|meta| meta.server_id));
+            self.learn(made, false);
+        }
+        if !histograms.is_empty() {
+            self.learn(catalog::insert_histograms(conn, &histograms).await?, true);
+        }
         Ok(bad)
     }
 
-    async fn servers(&mut self, conn: &mut PgConnection, items: &[Item]) -> Result<(), Error> {
+    /// Makes sure that every server the items name is known.
+    pub(super) async fn servers(&mut self, conn: &mut PgConnection, items: &[Item]) -> Result<(), Error> {
         let mut named: BTreeMap<&str, i64> = BTreeMap::new();
         for item in items {
-            let Some(name) = server_of(&item.body) else { continue };
+            let Some(name) = item.body.server() else { continue };
             if !self.servers.contains_key(name) {
                 let seen = named.entry(name).or_insert(i64::MAX);
-                *seen = (*seen).min(time_of(&item.body));
+                *seen = (*seen).min(item.body.time());
             }
         }
         if named.is_empty() {
@@ -257,6 +278,11 @@ impl Ids {
         self.new_series.insert(server_id);
     }
 
+    /// Whatever is known up to here, Redis need not be told.
+    pub(super) fn nothing_new(&mut self) {
+        self.new_series.clear();
+    }
+
     /// All series of the servers that have new ones, by id, for Redis.
     pub(super) fn take_new_series(&mut self) -> Vec<(i32, Vec<SeriesMeta>)> {
         let ids = std::mem::take(&mut self.new_series);
@@ -293,25 +319,5 @@ impl Known {
             self.series.iter().filter(|(key, _)| !key.is_histogram).map(meta).collect();
         metas.sort_by_key(|meta| meta.id);
         metas
-    }
-}
-
-fn server_of(body: &Body) -> Option<&str> {
-    match body {
-        Body::Windows(_, frame) => Some(&frame.server),
-        Body::Expected(expected) => Some(&expected.server),
-        Body::Anomaly(anomaly) => Some(&anomaly.server),
-        Body::Alert(alert) => Some(&alert.server),
-        Body::Bad(..) | Body::Partly(..) | Body::Nothing => None,
-    }
-}
-
-fn time_of(body: &Body) -> i64 {
-    match body {
-        Body::Windows(_, frame) => frame.window_start,
-        Body::Expected(expected) => expected.window_start,
-        Body::Anomaly(anomaly) => anomaly.window_start,
-        Body::Alert(alert) => alert.starts_at,
-        Body::Bad(..) | Body::Partly(..) | Body::Nothing => i64::MAX,
     }
 }

@@ -94,7 +94,7 @@ impl Plan {
         newest.is_some_and(|newest| frame.window_start > newest)
     }
 
-    fn describe(&mut self, frame: &AggregateFrame, known: &Known) {
+    pub(super) fn describe(&mut self, frame: &AggregateFrame, known: &Known) {
         let Some(series) = frame.layout.iter().find(|series| series.metric == HOST_INFO) else { return };
         let mut labels: Labels = series.labels.clone();
         let ip_address = labels.remove("ip_address");
@@ -153,7 +153,8 @@ fn merge_parts(
     (changed.into_values().collect(), known)
 }
 
-fn rows(frame: &AggregateFrame, known: &Known) -> Vec<(WindowRow, SeriesKind)> {
+/// A frame's rows, in the order of its layout.
+pub(super) fn rows(frame: &AggregateFrame, known: &Known) -> Vec<(WindowRow, SeriesKind)> {
     let row = |(i, series): (usize, &tidewatch_schemas::Series)| {
         let (series_id, kind) = known.series_of(&series.metric, &series.labels)?;
         let row = WindowRow {

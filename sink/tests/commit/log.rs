@@ -21,7 +21,7 @@ const STEPS: [Step; 7] =
 /// One record: which server, how far the server's clock moves (0 = a late part), whether it is of the minute tier, a copy
 /// of the one before, and its value.
 #[derive(Debug, Clone)]
-struct Draw {
+pub(crate) struct Draw {
     server: u8,
     ahead: i64,
     minute: bool,
@@ -29,7 +29,7 @@ struct Draw {
     value: i32,
 }
 
-fn draws() -> impl Strategy<Value = Vec<Draw>> {
+pub(crate) fn draws() -> impl Strategy<Value = Vec<Draw>> {
     let draw = (
         0..2_u8,
         prop_oneof![Just(0), Just(1), Just(1), Just(3)],
@@ -50,7 +50,7 @@ fn breaks() -> impl Strategy<Value = Vec<Break>> {
     prop::collection::vec((1..9_usize, prop::option::of(0..STEPS.len()), packing), 1..60)
 }
 
-fn log(draws: &[Draw]) -> Vec<AggregateFrame> {
+pub(crate) fn log(draws: &[Draw]) -> Vec<AggregateFrame> {
     let mut clock = BTreeMap::new();
     let mut log: Vec<AggregateFrame> = Vec::new();
     for (n, draw) in draws.iter().enumerate() {
@@ -89,10 +89,10 @@ fn log(draws: &[Draw]) -> Vec<AggregateFrame> {
     log
 }
 
-type Key = (String, String, i64);
+pub(crate) type Key = (String, String, i64);
 
 /// The log read once.
-fn reference(log: &[AggregateFrame], tier: Tier) -> BTreeMap<Key, WindowRow> {
+pub(crate) fn reference(log: &[AggregateFrame], tier: Tier) -> BTreeMap<Key, WindowRow> {
     let mut rows: BTreeMap<Key, WindowRow> = BTreeMap::new();
     for frame in log.iter().filter(|frame| frame.window_ms == tier.window_ms()) {
         for (i, series) in frame.layout.iter().enumerate() {
@@ -155,7 +155,7 @@ async fn stored_histograms(store: &Store, tier: Tier) -> BTreeMap<Key, Histogram
 }
 
 /// What PostgreSQL has, named as in the reference.
-async fn stored(store: &Store, tier: Tier) -> BTreeMap<Key, WindowRow> {
+pub(crate) async fn stored(store: &Store, tier: Tier) -> BTreeMap<Key, WindowRow> {
     let mut names = BTreeMap::new();
     for server in store.history.servers().await.expect("servers") {
         for meta in store.history.series(server.id, &[]).await.expect("series") {

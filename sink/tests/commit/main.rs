@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a failed step ends the test")]
 
+mod again;
 mod faults;
 mod fixture;
 mod histograms;

@@ -8,7 +8,7 @@ use tidewatch_store::{AlertQuery, AnomalyQuery, Freshness, PeoplePatch, ServerRe
 
 use crate::fixture::{Instance, T0, all_rows, database, frame, item, layout, next_offset, windows};
 
-fn alert(status: AlertStatus, updated_at: i64, title: &str) -> Body {
+pub(crate) fn alert(status: AlertStatus, updated_at: i64, title: &str) -> Body {
     Body::Alert(Box::new(Alert {
         alert_id: "a1".to_owned(),
         fingerprint: "f1".to_owned(),

@@ -90,6 +90,38 @@ impl History {
         Ok(rows)
     }
 
+    /// How many windows start in `[from_ms, end)`, with an end for each partition of `metrics.raw` (number, end) that they are
+    /// of. `servers`: of these alone. Takes as long as it takes.
+    pub async fn count_windows(
+        &self,
+        tier: Tier,
+        from_ms: i64,
+        ends: &[(i32, i64)],
+        servers: &[String],
+    ) -> Result<u64, Error> {
+        let Some(end) = ends.iter().map(|(_, end)| *end).max() else { return Ok(0) };
+        let query = format!(
+            "SELECT count(*) FROM {} w JOIN UNNEST($3::integer[], $4::timestamptz[]) AS k(partition, behind)
+                 ON w.origin_partition = k.partition AND w.ts < k.behind
+             WHERE w.ts >= $1 AND w.ts < $2 AND w.hour >= $5 AND w.hour < $2
+               AND (cardinality($6::text[]) = 0 OR w.series_id IN (
+                   SELECT e.id FROM series e JOIN servers v ON v.id = e.server_id WHERE v.name = ANY($6)))",
+            tier.view()
+        );
+        let mut transaction = self.pool().begin().await?;
+        sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut *transaction).await?;
+        let found: i64 = sqlx::query_scalar(AssertSqlSafe(query))
+            .bind(at(from_ms))
+            .bind(at(end))
+            .bind(ends.iter().map(|(partition, _)| *partition).collect::<Vec<_>>())
+            .bind(ends.iter().map(|(_, end)| at(*end)).collect::<Vec<_>>())
+            .bind(hour_of(from_ms))
+            .bind(servers)
+            .fetch_one(&mut *transaction)
+            .await?;
+        Ok(found as u64)
+    }
+
     /// The bands of these series for windows that start in `[from_ms, to_ms)`.
     pub async fn expectations(
         &self,
@@ -114,19 +146,20 @@ impl History {
             if rows.len() > MAX_WINDOWS {
                 return Err(Error::TooMuch(MAX_WINDOWS));
             }
-            let band = |row: &PgRow| {
-                Ok(ExpectationRow {
-                    series_id: row.try_get(0)?,
-                    ts_ms: row.try_get::<DateTime<Utc>, _>(1)?.timestamp_millis(),
-                    window_ms: row.try_get(2)?,
-                    low: row.try_get(3)?,
-                    high: row.try_get(4)?,
-                })
-            };
             rows.iter().map(band).collect()
         })
         .await
     }
+}
+
+pub(crate) fn band(row: &PgRow) -> Result<ExpectationRow, Error> {
+    Ok(ExpectationRow {
+        series_id: row.try_get(0)?,
+        ts_ms: row.try_get::<DateTime<Utc>, _>(1)?.timestamp_millis(),
+        window_ms: row.try_get(2)?,
+        low: row.try_get(3)?,
+        high: row.try_get(4)?,
+    })
 }
 
 pub(crate) fn window(row: &PgRow) -> Result<WindowRow, Error> {

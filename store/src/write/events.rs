@@ -2,9 +2,13 @@
 //! others changes nothing.
 
 use chrono::{DateTime, Utc};
+use hashbrown::{HashMap, HashSet};
 use sqlx::{PgConnection, types::Json};
 
-use crate::{Error, ExpectationRow, StoredAlert, history::at};
+use crate::{
+    Error, ExpectationRow, StoredAlert,
+    history::{at, windows::band},
+};
 
 /// A row of `anomalies`.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,14 +80,22 @@ pub async fn upsert_alerts(
     Ok(news)
 }
 
-pub async fn insert_anomalies(conn: &mut PgConnection, anomalies: &[NewAnomaly]) -> Result<(), Error> {
+/// Which of these alerts are there, in whatever state.
+pub async fn alerts_there(conn: &mut PgConnection, ids: &[&str]) -> Result<HashSet<String>, Error> {
+    let query = "SELECT alert_id FROM alerts WHERE alert_id = ANY($1::text[])";
+    let found: Vec<String> = sqlx::query_scalar(query).bind(ids).fetch_all(conn).await?;
+    Ok(found.into_iter().collect())
+}
+
+/// The first given stays; says how many were new.
+pub async fn insert_anomalies(conn: &mut PgConnection, anomalies: &[NewAnomaly]) -> Result<u64, Error> {
     if anomalies.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let mut rows: Vec<&NewAnomaly> = anomalies.iter().collect();
     rows.sort_by_key(|row| (row.series_id, row.ts_ms));
     rows.dedup_by_key(|row| (row.series_id, row.ts_ms));
-    sqlx::query(
+    let done = sqlx::query(
         "INSERT INTO anomalies (series_id, ts, window_ms, value, expected_low, expected_high, score, method)
          SELECT * FROM UNNEST($1::integer[], $2::timestamptz[], $3::integer[], $4::float8[], $5::float8[], $6::float8[],
              $7::float8[], $8::text[])
@@ -99,7 +111,7 @@ pub async fn insert_anomalies(conn: &mut PgConnection, anomalies: &[NewAnomaly])
     .bind(rows.iter().map(|r| r.method.as_str()).collect::<Vec<_>>())
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected())
 }
 
 /// Of two bands for one window the last given stays.
@@ -123,4 +135,20 @@ pub async fn upsert_expectations(conn: &mut PgConnection, rows: &[ExpectationRow
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// The bands that are there for these keys (series, time).
+pub async fn expectations_there(
+    conn: &mut PgConnection,
+    keys: &[(i32, i64)],
+) -> Result<HashMap<(i32, i64), ExpectationRow>, Error> {
+    let rows = sqlx::query(
+        "SELECT r.* FROM UNNEST($1::integer[], $2::timestamptz[]) AS k(id, at) CROSS JOIN LATERAL (
+             SELECT series_id, ts, window_ms, low, high FROM expectations WHERE series_id = k.id AND ts = k.at OFFSET 0) r",
+    )
+    .bind(keys.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(keys.iter().map(|(_, ts)| at(*ts)).collect::<Vec<_>>())
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| band(row).map(|row| ((row.series_id, row.ts_ms), row))).collect()
 }

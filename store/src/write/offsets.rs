@@ -27,6 +27,29 @@ pub async fn read(conn: &mut PgConnection, group: &str) -> Result<HashMap<(Strin
     Ok(rows.into_iter().map(|(topic, partition, next)| ((topic, partition), next)).collect())
 }
 
+/// Keeps the group's writers away from what these partitions (topic, number) bring until the transaction ends: each of their
+/// transactions moves its offsets first. To be called before anything else is locked.
+pub async fn hold(conn: &mut PgConnection, group: &str, partitions: &[(&str, i32)]) -> Result<(), Error> {
+    // all lock in the same order
+    let held: i64 = sqlx::query_scalar(
+        "WITH held AS MATERIALIZED (
+             SELECT 1 FROM ingest_offsets o
+             JOIN UNNEST($2::text[], $3::integer[]) AS k(topic, partition) USING (topic, partition)
+             WHERE o.consumer_group = $1 ORDER BY o.topic, o.partition FOR UPDATE OF o)
+         SELECT count(*) FROM held",
+    )
+    .bind(group)
+    .bind(partitions.iter().map(|(topic, _)| *topic).collect::<Vec<_>>())
+    .bind(partitions.iter().map(|(_, number)| *number).collect::<Vec<_>>())
+    .fetch_one(&mut *conn)
+    .await?;
+    if held < partitions.len() as i64 {
+        // nobody wrote some of them yet: whoever does now would make its row
+        sqlx::query("LOCK TABLE ingest_offsets IN SHARE ROW EXCLUSIVE MODE").execute(conn).await?;
+    }
+    Ok(())
+}
+
 /// Makes all moves, or says `false`: somebody else moved one of them, so the transaction has to be rolled back. Locks the
 /// rows until the transaction ends, which makes a second writer wait for the first.
 pub async fn advance(conn: &mut PgConnection, group: &str, moves: &[Move]) -> Result<bool, Error> {

@@ -5,13 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::HashSet;
+use chrono::{DateTime, Utc};
+use hashbrown::{HashMap, HashSet};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::partitions::{Partition, Partitioned};
 use crate::{
-    Error, Tier,
-    history::{at, hour_of, windows::COLUMNS},
+    Error, Tier, WindowRow,
+    history::{
+        at, hour_of,
+        windows::{COLUMNS, window},
+    },
 };
 
 /// The first key of the advisory locks between packer (alone) and writers (together); the second is the partition's.
@@ -37,7 +41,15 @@ pub async fn hold(conn: &mut PgConnection, partitions: &[Partition]) -> Result<H
         format!("SELECT pg_advisory_xact_lock_shared({LOCKS}, hashtext(n)) FROM UNNEST($1::text[]) AS k(n)");
     sqlx::query(AssertSqlSafe(lock)).bind(&names).execute(&mut *conn).await?;
     // only now: the packer makes the sibling before it takes the lock
-    let siblings: Vec<String> = named.values().filter_map(|p| p.packed()).map(Partition::name).collect();
+    look(conn, partitions).await
+}
+
+/// Which partitions are packed at the moment; without [`hold`] the packer may be at work on them.
+pub async fn look(conn: &mut PgConnection, partitions: &[Partition]) -> Result<Held, Error> {
+    let siblings: Vec<String> = partitions.iter().filter_map(|p| p.packed()).map(Partition::name).collect();
+    if siblings.is_empty() {
+        return Ok(Held::default());
+    }
     let there: HashSet<String> = sqlx::query_scalar::<_, String>(
         "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY($1::text[])
              AND relispartition",
@@ -48,13 +60,45 @@ pub async fn hold(conn: &mut PgConnection, partitions: &[Partition]) -> Result<H
     .into_iter()
     .collect();
     let is_packed = |p: &Partition| p.packed().is_some_and(|sibling| there.contains(&sibling.name()));
-    Ok(Held { packed: named.into_values().filter(is_packed).collect() })
+    Ok(Held { packed: partitions.iter().copied().filter(is_packed).collect() })
 }
 
 impl Held {
     /// Whether a window's time is in a partition that is packed.
     pub fn is_packed(&self, tier: Tier, ts_ms: i64) -> bool {
         !self.packed.is_empty() && self.packed.contains(&Partitioned::Samples(tier).of(ts_ms))
+    }
+
+    /// The windows of these keys (series, time) that are packed.
+    pub async fn existing(
+        &self,
+        conn: &mut PgConnection,
+        tier: Tier,
+        keys: impl Iterator<Item = (i32, i64)>,
+    ) -> Result<HashMap<(i32, i64), WindowRow>, Error> {
+        // an hour is read as a whole, so once for all of its windows
+        let mut hours: BTreeMap<(i32, DateTime<Utc>), (i64, i64)> = BTreeMap::new();
+        for (series, ts) in keys.filter(|(_, ts)| self.is_packed(tier, *ts)) {
+            let span = hours.entry((series, hour_of(ts))).or_insert((ts, ts));
+            *span = (span.0.min(ts), span.1.max(ts));
+        }
+        if hours.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let query = format!(
+            "SELECT r.* FROM UNNEST($1::integer[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[]) AS k(id, hour, first, last)
+             CROSS JOIN LATERAL (
+                 SELECT {COLUMNS} FROM unpacked_{} WHERE series_id = k.id AND hour = k.hour AND ts BETWEEN k.first AND k.last OFFSET 0) r",
+            tier.as_str()
+        );
+        let rows = sqlx::query(AssertSqlSafe(query))
+            .bind(hours.keys().map(|(series, _)| *series).collect::<Vec<_>>())
+            .bind(hours.keys().map(|(_, hour)| *hour).collect::<Vec<_>>())
+            .bind(hours.values().map(|(first, _)| at(*first)).collect::<Vec<_>>())
+            .bind(hours.values().map(|(_, last)| at(*last)).collect::<Vec<_>>())
+            .fetch_all(conn)
+            .await?;
+        rows.iter().map(|row| window(row).map(|row| ((row.series_id, row.ts_ms), row))).collect()
     }
 
     /// Makes rows of the packed hours of these windows (series, time); says how many windows these hours had.
