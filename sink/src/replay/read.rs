@@ -17,7 +17,7 @@ use tidewatch_service_kit::kafka::{Context, KafkaConfig, REQUEST_TIMEOUT, is_ret
 use tokio::sync::mpsc;
 
 use super::Error;
-use crate::record::{Item, Kind, parse};
+use crate::record::{Body, Item, Kind, parse};
 
 /// A stretch of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,7 +158,11 @@ impl Topic {
                             timestamp: message.timestamp().to_millis(),
                             key: None,
                             payload: None,
-                            body: parse(self.kind, message.payload(), now_ms),
+                            // what was no good of it has been a dead letter before
+                            body: match parse(self.kind, message.payload(), now_ms) {
+                                Body::Partly(.., rest) => *rest,
+                                body => body,
+                            },
                         };
                         weight += item.weight();
                         chunk.push(item);
