@@ -30,8 +30,8 @@ struct Held {
 pub(super) fn text(epoch: &str, series: &[SeriesMeta]) -> Option<String> {
     let json = serde_json::to_string(series).ok()?;
     let hash = Sha256::digest(&json);
-    let version: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    Some(format!("{epoch} {version}\n{json}"))
+    let version = hash.first_chunk().copied().map(u64::from_be_bytes)?;
+    Some(format!("{epoch} {version:016x}\n{json}"))
 }
 
 impl Catalog {

@@ -151,5 +151,7 @@ fn put_array(out: &mut Vec<u8>, counts: &[i64]) {
             out.extend_from_slice(&field.to_be_bytes());
         }
     }
-    counts.iter().for_each(|count| put(out, count.to_be_bytes()));
+    for count in counts {
+        put(out, count.to_be_bytes());
+    }
 }
