@@ -73,7 +73,7 @@ impl Client {
 type Running = tokio::task::JoinHandle<Result<(), crate::Error>>;
 
 /// An instance on a free port, when it is ready.
-async fn start(config: crate::Config, deps: &Deps, shutdown: &Shutdown) -> (std::net::SocketAddr, Running) {
+async fn run(config: crate::Config, deps: &Deps, shutdown: &Shutdown) -> (std::net::SocketAddr, Running) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let address = listener.local_addr().expect("address");
     let running = tokio::spawn(crate::run_on(listener, config, deps.clone(), shutdown.clone()));
@@ -110,7 +110,7 @@ async fn windows_reach_open_pages_and_the_beat_outlives_kafka() {
     let store = Store::new(&config.store, "seed", &deps.metrics, &breakers).expect("store");
     seed::seed(&store).await;
     create_topics(&kafka, &kafka.topics().all(2), 1).await.expect("topics");
-    let (address, running) = start(config, &deps, &shutdown).await;
+    let (address, running) = run(config, &deps, &shutdown).await;
 
     let mut one = Client::connect(address, "/api/v1/live?server=web-1", "").await;
     let mut fleet = Client::connect(address, "/api/v1/live", "").await;
@@ -164,7 +164,7 @@ async fn windows_reach_open_pages_and_the_beat_outlives_kafka() {
     let last_id = one.last_id.clone();
     produce(&kafka, &[frame("web-1", start + 30 * SECOND, 42.0)]);
     let other = Deps::default();
-    let (address, another) = start(stack.config(), &other, &shutdown).await;
+    let (address, another) = run(stack.config(), &other, &shutdown).await;
     let mut back = Client::connect(address, "/api/v1/live?server=web-1", &last_id).await;
     back.next("hello").await;
     assert_eq!(back.next("window").await["from"].as_i64(), Some(start + 30 * SECOND));

@@ -5,8 +5,8 @@
 use utoipa::{
     IntoParams, PartialSchema, ToSchema,
     openapi::{
-        AnyOfBuilder, ObjectBuilder, RefOr, Schema, SchemaFormat,
-        schema::{KnownFormat, Type},
+        ObjectBuilder, RefOr, Schema, SchemaFormat,
+        schema::{AnyOfBuilder, KnownFormat, Type},
     },
 };
 
