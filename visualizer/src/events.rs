@@ -23,6 +23,9 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    pub(crate) const OF_ALERTS: [&str; 5] = ["status", "server", "from", "to", "limit"];
+    pub(crate) const OF_ANOMALIES: [&str; 4] = ["server", "from", "to", "limit"];
+
     pub(crate) fn parse(params: &Params, now: i64) -> Result<Self, Problem> {
         let status = match params.get("status") {
             None => None,

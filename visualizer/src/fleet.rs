@@ -13,6 +13,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tidewatch_schemas::{Alert, AlertStatus, Labels};
 use tidewatch_store::{AlertQuery, FleetPoint, Server, StoredAlert};
+use utoipa::ToSchema;
 
 pub(crate) mod status;
 
@@ -22,10 +23,14 @@ use crate::{
     app::{App, Directory, Failure, Mode, busy},
     format::Format,
     keep::{Answer, Source},
+    openapi::schemas,
     params::{MINUTE, Range},
     query::columns::Grid,
     views::{self, Disk},
 };
+
+/// The parameters of the fleet page.
+pub(crate) const KNOWN: [&str; 2] = ["from", "to"];
 
 /// Points of a sparkline at most: two for each of so many pixels.
 const SPARK: i64 = 36;
@@ -201,8 +206,9 @@ impl App {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct Page<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Fleet)]
+pub(crate) struct Page<'a> {
     as_of: i64,
     from: i64,
     to: i64,
@@ -212,16 +218,20 @@ struct Page<'a> {
     servers: Vec<Row<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FleetServer)]
 struct Row<'a> {
     id: i32,
     name: &'a str,
     status: Status,
     last_seen: i64,
+    #[schema(schema_with = schemas::labels)]
     labels: &'a Labels,
+    /// The title of the worst open alert.
     why: Option<&'a str>,
     open_alerts: usize,
     since: Option<i64>,
+    /// The worst state of each half hour of the last day, oldest first.
     heartbeat: Vec<Status>,
     cpu: Trend,
     memory: Trend,
@@ -229,7 +239,7 @@ struct Row<'a> {
     disk: Option<Disk>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 struct Trend {
     last: Option<f64>,
     avg: Vec<Option<f64>>,

@@ -22,7 +22,7 @@ pub(crate) enum Format {
     MessagePack,
 }
 
-const NAMES: [(&str, Format); 3] =
+pub(crate) const NAMES: [(&str, Format); 3] =
     [("json", Format::Json), ("csv", Format::Csv), ("msgpack", Format::MessagePack)];
 
 impl Format {

@@ -27,6 +27,7 @@ mod servers;
 mod views;
 
 mod live;
+mod openapi;
 mod pages;
 mod routes;
 mod watch;
@@ -62,7 +63,7 @@ pub async fn run_on(
     let store = Store::new(&config.store, "visualizer", &deps.metrics, &breaker::gauges(&deps.metrics))
         .map_err(Error::Store)?;
     let metrics = Metrics::new(&deps.metrics);
-    let app = App::new(&config, store, metrics.clone(), live::events(), shutdown.clone(), now);
+    let app = App::new(&config, store, metrics.clone(), live::Events::default(), shutdown.clone(), now);
     let app = Arc::new(app);
 
     let (records, queue) = mpsc::channel(live::QUEUE);

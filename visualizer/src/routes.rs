@@ -19,19 +19,22 @@ use axum::{
 use serde::Serialize;
 use tidewatch_service_kit::http::{Problem, request_ids};
 use tower_http::compression::CompressionLayer;
+use utoipa::OpenApi;
 
 use crate::{
     app::{App, Failure, Mode, busy},
     events::Filter,
-    fleet::Overview,
+    fleet::{self, Overview},
     format::Format,
     keep::{Answer, Source},
-    live, pages,
+    live,
+    openapi::{self, QueryAnswer, asked},
+    pages,
     params::{HOUR, Params, Range},
     query::{Question, many::ManyQuestion},
     samples::SamplesQuestion,
     servers::ServersQuestion,
-    views::ServerView,
+    views::{AlertView, AnomalyView, MetricView, ServerView},
 };
 
 /// How long a question waits for its turn.
@@ -40,6 +43,14 @@ const TURN: Duration = Duration::from_secs(2);
 static SOURCE: HeaderName = HeaderName::from_static("x-tidewatch-source");
 static DEGRADED: HeaderName = HeaderName::from_static("x-tidewatch-degraded");
 static STALE: HeaderName = HeaderName::from_static("x-tidewatch-stale");
+
+/// What the document describes; a test holds it against the router.
+#[derive(OpenApi)]
+#[openapi(
+    paths(servers, server, metrics, query, fleet, alerts, anomalies, live::stream::live, openapi::describe),
+    components(schemas(live::Window, live::Summary))
+)]
+pub(crate) struct Described;
 
 pub(crate) fn router(app: Arc<App>) -> Router {
     let questions = Router::new()
@@ -54,6 +65,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .merge(questions)
         .route("/api/v1/live", get(live::stream::live))
+        .route("/api/v1/openapi.json", get(openapi::describe))
         .route("/healthz", get(async || "ok\n"))
         .fallback(pages::page)
         .method_not_allowed_fallback(pages::method_not_allowed)
@@ -107,6 +119,7 @@ fn route_of(path: &str) -> &'static str {
         "alerts" => "/api/v1/alerts",
         "anomalies" => "/api/v1/anomalies",
         "live" => "/api/v1/live",
+        "openapi.json" => "/api/v1/openapi.json",
         _ => "/api/other",
     }
 }
@@ -212,11 +225,22 @@ fn source_of(mode: Mode) -> Source {
     if mode == Mode::Fresh { Source::Postgres } else { Source::Redis }
 }
 
+/// All servers, or those asked for.
+#[utoipa::path(
+    get, path = "/api/v1/servers", tag = "Servers", params(asked::Servers),
+    responses((status = 200, description = "By name, if no order is asked for", body = [ServerView]))
+)]
 async fn servers(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
     let question = ServersQuestion::parse(Params::parse(raw.as_deref(), &ServersQuestion::KNOWN)?)?;
     answer(&app, question.key(), Ask::Servers(question)).await
 }
 
+/// One server.
+#[utoipa::path(
+    get, path = "/api/v1/servers/{server}", tag = "Servers",
+    params(("server" = String, Path, description = "Id or name of a server", example = "web-1")),
+    responses((status = 200, description = "As in the list", body = ServerView))
+)]
 async fn server(
     State(app): State<Arc<App>>,
     Path(wanted): Path<String>,
@@ -226,6 +250,14 @@ async fn server(
     answer(&app, format!("server {wanted:?}"), Ask::Server(wanted)).await
 }
 
+/// Single values of a server, page by page.
+#[utoipa::path(
+    get, path = "/api/v1/metrics/{server}", tag = "Values",
+    params(("server" = String, Path, description = "Id or name of a server", example = "web-1"), asked::Metrics),
+    responses((status = 200, description = "By time, then id", content(
+        ([MetricView] = "application/json"), (String = "text/csv"), ([MetricView] = "application/msgpack")
+    )))
+)]
 async fn metrics(
     State(app): State<Arc<App>>,
     Path(wanted): Path<String>,
@@ -239,6 +271,13 @@ async fn metrics(
     answer(&app, question.key(now), Ask::Samples(question, uri.path().to_owned())).await
 }
 
+/// Columns for charts: all of one server, or a metric over many.
+#[utoipa::path(
+    get, path = "/api/v1/query", tag = "Values", params(asked::Query),
+    responses((status = 200, description = "On one grid of time", content(
+        (QueryAnswer = "application/json"), (String = "text/csv"), (QueryAnswer = "application/msgpack")
+    )))
+)]
 async fn query(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -255,20 +294,35 @@ async fn query(
     answer(&app, question.key(now), Ask::Many(question)).await
 }
 
+/// The fleet at a glance: states, sparklines, the last day.
+#[utoipa::path(
+    get, path = "/api/v1/fleet", tag = "Servers", params(asked::Fleet),
+    responses((status = 200, description = "All servers", body = fleet::Page))
+)]
 async fn fleet(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
     let now = (app.clock)();
-    let range = Params::parse(raw.as_deref(), &["from", "to"])?.range(now, 2 * HOUR)?;
+    let range = Params::parse(raw.as_deref(), &fleet::KNOWN)?.range(now, 2 * HOUR)?;
     answer(&app, format!("fleet {}", range.key(now)), Ask::Fleet(range)).await
 }
 
+/// Alerts, open and past.
+#[utoipa::path(
+    get, path = "/api/v1/alerts", tag = "Incidents", params(asked::Alerts),
+    responses((status = 200, description = "Open ones first, then newest first", body = [AlertView]))
+)]
 async fn alerts(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
-    let params = Params::parse(raw.as_deref(), &["status", "server", "from", "to", "limit"])?;
+    let params = Params::parse(raw.as_deref(), &Filter::OF_ALERTS)?;
     let filter = Filter::parse(&params, (app.clock)())?;
     answer(&app, format!("alerts {params:?}"), Ask::Alerts(filter)).await
 }
 
+/// Windows that left what was expected.
+#[utoipa::path(
+    get, path = "/api/v1/anomalies", tag = "Incidents", params(asked::Anomalies),
+    responses((status = 200, description = "Newest first", body = [AnomalyView]))
+)]
 async fn anomalies(State(app): State<Arc<App>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
-    let params = Params::parse(raw.as_deref(), &["server", "from", "to", "limit"])?;
+    let params = Params::parse(raw.as_deref(), &Filter::OF_ANOMALIES)?;
     let filter = Filter::parse(&params, (app.clock)())?;
     answer(&app, format!("anomalies {params:?}"), Ask::Anomalies(filter)).await
 }

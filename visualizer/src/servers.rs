@@ -20,7 +20,7 @@ use crate::{
 
 /// By what servers are put in order; ties are by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Key {
+pub(crate) enum Key {
     Name,
     Status,
     LastSeen,
@@ -28,7 +28,7 @@ enum Key {
     OpenAlerts,
 }
 
-const KEYS: [(&str, Key); 5] = [
+pub(crate) const KEYS: [(&str, Key); 5] = [
     ("name", Key::Name),
     ("status", Key::Status),
     ("last_seen", Key::LastSeen),
@@ -154,15 +154,17 @@ impl ServersQuestion {
     }
 }
 
+/// What a server may be asked to be.
+pub(crate) const STATUSES: [Status; 6] =
+    [Status::Critical, Status::Warning, Status::Silent, Status::Odd, Status::Learning, Status::Ok];
+
 fn statuses(params: &Params) -> Result<Vec<Status>, Problem> {
-    const KNOWN: [Status; 6] =
-        [Status::Critical, Status::Warning, Status::Silent, Status::Odd, Status::Learning, Status::Ok];
     let Some(list) = params.get("status") else { return Ok(Vec::new()) };
-    let find = |name: &str| KNOWN.into_iter().find(|status| status.as_str() == name);
+    let find = |name: &str| STATUSES.into_iter().find(|status| status.as_str() == name);
     let expected = || {
         bad(
             "status",
-            &format!("has to be of {}, several with commas between", KNOWN.map(Status::as_str).join(", ")),
+            &format!("has to be of {}, several with commas between", STATUSES.map(Status::as_str).join(", ")),
         )
     };
     list.split(',').map(|name| find(name).ok_or_else(expected)).collect()

@@ -5,10 +5,12 @@
 use serde::Serialize;
 use tidewatch_schemas::{Alert, AlertStatus, Labels, Severity, time::rfc3339};
 use tidewatch_store::{AnomalyRow, MetricRow, Server, StoredAlert};
+use utoipa::ToSchema;
 
 use crate::{
     fleet::status::Status,
     format::{Csv, Field, Table, labels_text},
+    openapi::schemas,
 };
 
 /// The collector's summary gauges.
@@ -18,7 +20,7 @@ pub(crate) const NETWORK: &str = "tidewatch_host_network_bytes_per_second";
 pub(crate) const DISK: &str = "tidewatch_host_filesystem_used_percent";
 
 /// The fullest file system of a server.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Disk {
     pub(crate) mountpoint: String,
     pub(crate) last: f64,
@@ -28,14 +30,18 @@ pub(crate) fn mountpoint(labels: &Labels) -> String {
     labels.get("mountpoint").cloned().unwrap_or_default()
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Server)]
 pub(crate) struct ServerView {
     id: i32,
     name: String,
     ip_address: Option<String>,
     status: Status,
+    #[schema(format = DateTime)]
     last_seen: String,
+    #[schema(format = DateTime)]
     first_seen: String,
+    #[schema(schema_with = schemas::labels)]
     labels: Labels,
     open_alerts: usize,
 }
@@ -60,13 +66,16 @@ impl ServerView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Sample)]
 pub(crate) struct MetricView {
     id: i64,
     server_id: i32,
     metric_name: String,
     value: f64,
+    #[schema(format = DateTime)]
     timestamp: String,
+    #[schema(schema_with = schemas::labels)]
     labels: Labels,
 }
 
@@ -100,14 +109,17 @@ impl From<MetricRow> for MetricView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Related)]
 pub(crate) struct RelatedView {
     metric: String,
+    #[schema(schema_with = schemas::labels)]
     labels: Labels,
     score: f64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Alert)]
 pub(crate) struct AlertView {
     alert_id: String,
     fingerprint: String,
@@ -115,14 +127,19 @@ pub(crate) struct AlertView {
     server: String,
     /// `null` only in the live stream, for a server that the store does not know yet.
     server_id: Option<i32>,
+    #[schema(schema_with = schemas::alert_status)]
     status: AlertStatus,
+    #[schema(schema_with = schemas::severity)]
     severity: Severity,
     rule: String,
+    #[schema(format = DateTime)]
     starts_at: String,
+    #[schema(format = DateTime)]
     ends_at: Option<String>,
     title: String,
     explanation: String,
     metric_name: Option<String>,
+    #[schema(schema_with = schemas::labels)]
     labels: Labels,
     unit: String,
     value: Option<f64>,
@@ -131,6 +148,7 @@ pub(crate) struct AlertView {
     score: Option<f64>,
     related: Vec<RelatedView>,
     runbook_url: Option<String>,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -172,12 +190,15 @@ impl From<StoredAlert> for AlertView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Anomaly)]
 pub(crate) struct AnomalyView {
     server: String,
     server_id: i32,
     metric_name: String,
+    #[schema(schema_with = schemas::labels)]
     labels: Labels,
+    #[schema(format = DateTime)]
     timestamp: String,
     value: f64,
     expected_low: f64,

@@ -19,7 +19,8 @@ pub(crate) enum Place {
 }
 
 /// What the visualizer answers below `/api/v1/`; a new one is let in here on purpose.
-const READ: [&str; 7] = ["servers", "metrics", "query", "fleet", "alerts", "anomalies", "live"];
+const READ: [&str; 8] =
+    ["servers", "metrics", "query", "fleet", "alerts", "anomalies", "live", "openapi.json"];
 
 /// Answered by each service on its admin address, never through the door.
 const ADMIN: [&str; 3] = ["metrics", "healthz", "readyz"];
@@ -114,6 +115,7 @@ mod tests {
             ("/api/v1/metrics/1", Place::Read),
             ("/api/v1/query", Place::Read),
             ("/api/v1/live", Place::Read),
+            ("/api/v1/openapi.json", Place::Read),
             ("/api", Place::NowhereInApi),
             ("/api/", Place::NowhereInApi),
             ("/api/v1", Place::NowhereInApi),

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use tidewatch_schemas::Severity;
+use utoipa::ToSchema;
 
 use crate::params::MINUTE;
 
 /// Worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
     Critical,

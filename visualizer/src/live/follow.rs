@@ -1,12 +1,11 @@
-//! The Kafka end of the live stream, on a thread of its own. In: `metrics.10s` and `alerts`, all partitions, from their
-//! ends on. Out: decoded records into a bounded queue; when it is full this thread waits, and Kafka keeps the rest.
+//! The Kafka end of the live stream, on a thread of its own. In: `metrics.10s` and `alerts`, all partitions, from a minute
+//! ago on. Out: from where on they are read, then decoded records into a bounded queue; when it is full this thread waits,
+//! and Kafka keeps the rest.
 //!
-//! Keeps: no group and no commits, so any number of instances see everything; Kafka away is said once and outlived.
+//! Keeps: no group and no commits, so any number of instances see everything; Kafka away is said once and outlived; each
+//! record is handed on once, whatever becomes of the consumer.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use rdkafka::{
     Message, Offset, TopicPartitionList,
@@ -23,13 +22,20 @@ use tidewatch_service_kit::{
 };
 use tokio::sync::mpsc;
 
-use super::Record;
+use super::{
+    Record,
+    place::{Place, Position, TOPICS, Topic},
+    recent::AGE,
+};
 use crate::metrics::Metrics;
 
 const POLL: Duration = Duration::from_millis(200);
 const METADATA_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often new partitions are looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Records that are read besides the last minute's: what a reader saw last may have been older, with the marks of
+/// transactions behind it, which are no records but take up offsets.
+const BEFORE: i64 = 64;
 
 /// Everything the thread holds.
 #[derive(Debug)]
@@ -41,12 +47,14 @@ pub(crate) struct Follower {
     pub(crate) shutdown: Shutdown,
 }
 
-type Partitions = BTreeMap<String, i32>;
+/// How many partitions each of [`TOPICS`] has.
+type Partitions = [usize; 2];
 
 impl Follower {
     /// Runs until the wish to stop.
     pub(crate) fn run(self) {
         self.health.waiting("kafka");
+        let mut next = Position::default();
         let mut attempt = 0;
         while !self.shutdown.is_triggered() {
             let made: KafkaResult<BaseConsumer<Context>> = self
@@ -57,7 +65,7 @@ impl Follower {
                 .set("queued.min.messages", "1000")
                 .set("queued.max.messages.kbytes", "16384")
                 .create_with_context(Context);
-            match made.and_then(|consumer| self.follow(&consumer)) {
+            match made.and_then(|consumer| self.follow(&consumer, &mut next)) {
                 Ok(()) => break,
                 Err(error) => {
                     if attempt == 0 {
@@ -71,23 +79,25 @@ impl Follower {
         }
     }
 
-    fn follow(&self, consumer: &BaseConsumer<Context>) -> KafkaResult<()> {
-        let topics = [self.kafka.topics().window(crate::query::columns::FINE), self.kafka.topics().alerts()];
-        let mut known = Partitions::new();
+    /// The name of a topic.
+    fn topic(&self, topic: Topic) -> String {
+        match topic {
+            Topic::Windows => self.kafka.topics().window(crate::query::columns::FINE),
+            Topic::Alerts => self.kafka.topics().alerts(),
+        }
+    }
+
+    fn follow(&self, consumer: &BaseConsumer<Context>, next: &mut Position) -> KafkaResult<()> {
+        let names = TOPICS.map(|topic| self.topic(topic));
+        let mut known = Partitions::default();
         let mut away = None::<u32>;
         let mut look = Instant::now();
         while !self.shutdown.is_triggered() {
             if Instant::now() >= look {
-                match partitions(consumer, &topics) {
-                    Ok(found) => {
-                        if found != known {
-                            assign(consumer, &known, &found)?;
-                            tracing::info!(
-                                partitions = found.values().sum::<i32>(),
-                                "live stream follows kafka"
-                            );
-                            known = found;
-                        } else if away.is_some() {
+                match self.look(consumer, &names, &mut known, next) {
+                    Ok(Looked::Closed) => return Ok(()),
+                    Ok(looked) => {
+                        if looked == Looked::Same && away.is_some() {
                             tracing::info!("live stream is back");
                         }
                         away = None;
@@ -97,7 +107,7 @@ impl Follower {
                     Err(why) => {
                         let attempt = away.unwrap_or(0);
                         // at the start everything starts at once: being a little early is no surprise
-                        if attempt == 0 && !known.is_empty() {
+                        if attempt == 0 && known != Partitions::default() {
                             tracing::warn!(%why, "live stream lost kafka");
                         }
                         self.health.waiting(why);
@@ -107,7 +117,7 @@ impl Follower {
                 }
             }
             match consumer.poll(POLL) {
-                Some(Ok(message)) if !self.take(&message, &topics[0]) => return Ok(()),
+                Some(Ok(message)) if !self.take(&message, &names, next) => return Ok(()),
                 Some(Ok(_)) | None => {}
                 Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => return Err(error),
                 Some(Err(error)) => {
@@ -122,20 +132,51 @@ impl Follower {
         Ok(())
     }
 
+    /// Looks for partitions, and follows them when they are others than before.
+    fn look(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        names: &[String; 2],
+        known: &mut Partitions,
+        next: &mut Position,
+    ) -> Result<Looked, String> {
+        let found = partitions(consumer, names)?;
+        if found == *known {
+            return Ok(Looked::Same);
+        }
+        *next = starts(consumer, names, found, next).map_err(|error| format!("kafka ({error})"))?;
+        let mut list = TopicPartitionList::new();
+        for at in next.places().filter(|at| at.partition < found[at.topic as usize]) {
+            let name = &names[at.topic as usize];
+            list.add_partition_offset(name, at.partition as i32, Offset::Offset(at.offset))
+                .map_err(|error| error.to_string())?;
+        }
+        consumer.assign(&list).map_err(|error| format!("kafka ({error})"))?;
+        *known = found;
+        tracing::info!(partitions = found.iter().sum::<usize>(), "live stream follows kafka");
+        let told = self.records.blocking_send(Record::Begin(next.clone()));
+        Ok(if told.is_ok() { Looked::Follows } else { Looked::Closed })
+    }
+
     /// `false` when nobody listens any more.
-    fn take(&self, message: &BorrowedMessage<'_>, windows: &str) -> bool {
-        let (partition, offset) = (message.partition(), message.offset());
+    fn take(&self, message: &BorrowedMessage<'_>, names: &[String; 2], next: &mut Position) -> bool {
+        let topic = if message.topic() == names[0] { Topic::Windows } else { Topic::Alerts };
+        let place = Place {
+            topic,
+            partition: usize::try_from(message.partition()).unwrap_or_default(),
+            offset: message.offset(),
+        };
+        next.pass(place);
         let age = message.timestamp().to_millis().map(|at| crate::now() - at);
-        let record = if message.topic() == windows {
-            payload::<AggregateFrame>(message)
+        let record = match topic {
+            Topic::Windows => payload::<AggregateFrame>(message)
                 .filter(AggregateFrame::is_consistent)
-                .map(|frame| Record::Window(format!("w-{partition}-{offset}"), frame))
-        } else {
-            payload::<Alert>(message).map(|alert| Record::Alert(format!("a-{partition}-{offset}"), alert))
+                .map(|frame| Record::Window(place, frame)),
+            Topic::Alerts => payload::<Alert>(message).map(|alert| Record::Alert(place, alert)),
         };
         let kind = match &record {
             Some(Record::Window(..)) => "window",
-            Some(Record::Alert(..)) => "alert",
+            Some(_) => "alert",
             None => "undecodable",
         };
         self.metrics.record_live(kind, age);
@@ -154,39 +195,61 @@ fn payload<T: AvroRecord>(message: &BorrowedMessage<'_>) -> Option<T> {
     }
 }
 
+#[derive(PartialEq)]
+enum Looked {
+    Same,
+    Follows,
+    /// Nobody listens any more.
+    Closed,
+}
+
 /// How many partitions each topic has, or what is missing.
-fn partitions(consumer: &BaseConsumer<Context>, topics: &[String]) -> Result<Partitions, String> {
-    let mut found = Partitions::new();
-    for topic in topics {
+fn partitions(consumer: &BaseConsumer<Context>, names: &[String; 2]) -> Result<Partitions, String> {
+    let mut found = Partitions::default();
+    for (found, name) in found.iter_mut().zip(names) {
         let metadata = consumer
-            .fetch_metadata(Some(topic), METADATA_TIMEOUT)
+            .fetch_metadata(Some(name), METADATA_TIMEOUT)
             .map_err(|error| format!("kafka ({error})"))?;
-        let count = metadata.topics().iter().find(|t| t.name() == topic && t.error().is_none());
-        let count = count.map_or(0, |t| t.partitions().len() as i32);
-        if count == 0 {
-            return Err(format!("topic {topic}"));
+        let topic = metadata.topics().iter().find(|t| t.name() == name && t.error().is_none());
+        *found = topic.map_or(0, |t| t.partitions().len());
+        if *found == 0 {
+            return Err(format!("topic {name}"));
         }
-        found.insert(topic.clone(), count);
     }
     Ok(found)
 }
 
-/// Known partitions go on where they are; at the first sight of a topic only what comes next is of interest; a partition
-/// added later is read from its beginning.
-fn assign(consumer: &BaseConsumer<Context>, known: &Partitions, found: &Partitions) -> KafkaResult<()> {
-    let positions = consumer.position()?;
-    let mut list = TopicPartitionList::new();
-    for (topic, &count) in found {
-        let before = known.get(topic).copied();
-        for partition in 0..count {
-            let at = positions.find_partition(topic, partition).map(|p| p.offset());
-            let offset = match (before, at) {
-                (Some(_), Some(Offset::Offset(at))) => Offset::Offset(at),
-                (Some(before), _) if partition >= before => Offset::Beginning,
-                _ => Offset::End,
+/// Where to read on. Known partitions go on where they are; at the first sight of a topic it is a minute ago, so that readers
+/// of before a restart get what they missed; a partition added later is read from its beginning.
+fn starts(
+    consumer: &BaseConsumer<Context>,
+    names: &[String; 2],
+    found: Partitions,
+    next: &Position,
+) -> KafkaResult<Position> {
+    let mut starts = next.clone();
+    for (topic, name) in TOPICS.into_iter().zip(names) {
+        let (before, count) = (next.partitions(topic), found[topic as usize]);
+        let mut times = TopicPartitionList::new();
+        for partition in before..count {
+            times.add_partition_offset(name, partition as i32, Offset::Offset(crate::now() - AGE))?;
+        }
+        if times.count() == 0 {
+            continue;
+        }
+        let times =
+            if before == 0 { Some(consumer.offsets_for_times(times, METADATA_TIMEOUT)?) } else { None };
+        for partition in before..count {
+            let (low, high) = consumer.fetch_watermarks(name, partition as i32, METADATA_TIMEOUT)?;
+            let at = times.as_ref().and_then(|times| times.find_partition(name, partition as i32));
+            let young = match at.map(|at| at.offset()) {
+                Some(Offset::Offset(offset)) if offset >= 0 => offset,
+                Some(_) => high,
+                None => low,
             };
-            list.add_partition_offset(topic, partition, offset)?;
+            let offset = (young - BEFORE).max(low);
+            starts.go_to(Place { topic, partition, offset });
         }
     }
-    consumer.assign(&list)
+    Ok(starts)
 }

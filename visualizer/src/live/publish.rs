@@ -1,6 +1,7 @@
 //! Records into events. In: records in the order of their partitions. Out: events with rates and ids, broadcast.
 //!
-//! Keeps: a counter's rate by the rule of the charts ([`crate::rate`]); state for servers that went silent is let go.
+//! Keeps: a counter's rate by the rule of the charts ([`crate::rate`]); state for servers that went silent is let go; events
+//! are made whether or not anybody listens just now, for who comes back to them.
 
 use std::{
     collections::HashMap,
@@ -9,10 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::Serialize;
 use tidewatch_schemas::{AggregateFrame, AggregateKind, Series};
 use tokio::sync::mpsc;
 
-use super::{Body, Event, Point, Record, Summary, Window};
+use super::{Event, Point, Record, Summary, Told, Window};
 use crate::{
     app::App,
     params::MINUTE,
@@ -33,36 +35,39 @@ pub(crate) async fn publish(app: Arc<App>, mut records: mpsc::Receiver<Record>) 
     let mut ids = Ids::default();
     while let Some(record) = records.recv().await {
         let event = match record {
+            Record::Begin(at) => {
+                app.events.begin(&at);
+                continue;
+            }
             Record::Window(_, frame) if frame.kind != AggregateKind::Final || frame.window_ms != FINE => {
                 continue;
             }
-            Record::Window(id, frame) => {
+            Record::Window(place, frame) => {
                 let points = last.points(&frame);
-                // the rates have to be kept up, the rest is for readers
-                if app.events.receiver_count() == 0 {
-                    continue;
-                }
                 let summary = ids.get(&app, &frame.server).await.map(|id| summary(id, &frame, &points));
-                let window = Window {
-                    server: frame.server.clone(),
-                    from: frame.window_start,
-                    step: FINE,
-                    series: points,
-                };
-                Event::new(id, frame.server, Body::Window { window, summary })
+                let from = frame.window_start;
+                let window = Window { server: frame.server, from, step: FINE, series: points };
+                let summary = summary.and_then(|summary| json(&summary));
+                json(&window)
+                    .map(|text| Event::new(place, window.server, Told::Window { window: text, summary }))
             }
-            Record::Alert(id, alert) => {
-                if app.events.receiver_count() == 0 {
-                    continue;
-                }
+            Record::Alert(place, alert) => {
                 let server_id = ids.get(&app, &alert.server).await;
                 let server = alert.server.clone();
-                Event::new(id, server, Body::Alert(Box::new(AlertView::new(server_id, alert))))
+                let text = json(&AlertView::new(server_id, alert));
+                text.map(|text| Event::new(place, server, Told::Alert(text)))
             }
         };
-        // an error only says that nobody listens
-        let _ = app.events.send(Arc::new(event));
+        if let Some(event) = event {
+            // its place in the minute that is held is when it came, not what it is about
+            app.events.publish(event, crate::now());
+        }
     }
+}
+
+/// All of what is told is text, numbers and lists: it has a form in JSON.
+fn json(value: &impl Serialize) -> Option<String> {
+    serde_json::to_string(value).ok()
 }
 
 /// The newest sample of each counter, by a hash of its series: names would cost ten times the memory.

@@ -1,13 +1,13 @@
-//! One client's live stream. In: broadcast events. Out: server-sent events: `hello`, then what concerns the client, and a
-//! `beat` every 5 s.
+//! One client's live stream. In: broadcast events. Out: server-sent events: `hello` and what the client missed, or `resync`;
+//! then what concerns it, and a `beat` every 5 s. The id of each says up to where the client has seen everything.
 //!
-//! Keeps: a client that falls behind gets `lagged` and its stream ends; it comes back and fetches what it missed.
+//! Keeps: a client that falls behind gets `lagged` and its stream ends; it comes back with its last id for what it missed.
 
 use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     extract::{RawQuery, State},
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{
         IntoResponse, Response,
         sse::{Event as Sse, Sse as SseResponse},
@@ -17,23 +17,39 @@ use futures_util::{Stream, stream};
 use prometheus::IntGauge;
 use tidewatch_service_kit::http::Problem;
 use tokio::{
-    sync::{OwnedSemaphorePermit, broadcast, broadcast::error::RecvError},
+    sync::{OwnedSemaphorePermit, broadcast::error::RecvError},
     time::Interval,
 };
 
-use super::Event;
-use crate::{app::App, params::Params};
+use super::Subscription;
+use crate::{app::App, openapi::asked, params::Params};
 
 const BEAT: Duration = Duration::from_secs(5);
 
-/// `GET /api/v1/live`.
+pub(crate) const KNOWN: [&str; 2] = ["server", "last_event_id"];
+
+/// What is measured, as it comes.
+///
+/// Server-sent events until either side hangs up, each with an `id` and JSON as its data: `hello` first, then `window`
+/// (`LiveWindow`, of one server), `server` (`LiveServer`, of the fleet), `alert` (`Alert`), and every 5 s a `beat`. `lagged`
+/// ends the stream of a reader that is too slow. With the id of the last event that came, what was missed is told behind
+/// `hello`; when that is no longer known (most of the time it is for a minute), the stream begins with `resync` instead:
+/// load everything again. The data of `hello`, `resync`, `beat` and `lagged` is `{"now": ms}`.
+#[utoipa::path(
+    get, path = "/api/v1/live", tag = "Live", params(asked::Live),
+    responses((status = 200, description = "The stream", body = String, content_type = "text/event-stream"))
+)]
 pub(crate) async fn live(
     State(app): State<Arc<App>>,
+    headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let params = Params::parse(query.as_deref(), &["server"])?;
+    let params = Params::parse(query.as_deref(), &KNOWN)?;
+    // a browser that comes back by itself says it in the header, and knows more than the address it was once given
+    let header = headers.get("last-event-id").map(|id| id.to_str().unwrap_or("unreadable"));
+    let last_id = header.or_else(|| params.get("last_event_id")).filter(|id| !id.is_empty());
     // subscribed before anything is asked, so that no event falls between
-    let events = app.events.subscribe();
+    let events = app.events.subscribe(last_id);
     let server = match params.get("server") {
         Some(wanted) => Some(app.server(wanted).await?.name.clone()),
         None => None,
@@ -53,7 +69,7 @@ pub(crate) async fn live(
 
 struct Client {
     app: Arc<App>,
-    events: broadcast::Receiver<Arc<Event>>,
+    events: Subscription,
     server: Option<String>,
     beat: Interval,
     next: Next,
@@ -83,7 +99,7 @@ type Events = Pin<Box<dyn Stream<Item = Result<Sse, Infallible>> + Send>>;
 
 fn client(
     app: Arc<App>,
-    events: broadcast::Receiver<Arc<Event>>,
+    events: Subscription,
     server: Option<String>,
     permit: OwnedSemaphorePermit,
 ) -> Events {
@@ -99,16 +115,19 @@ fn client(
 }
 
 impl Client {
-    fn clock(&self, event: &str) -> Sse {
-        let now = (self.app.clock)();
-        Sse::default().event(event).id(format!("t-{now}")).data(format!("{{\"now\":{now}}}"))
+    fn told(&self, name: &str, data: impl AsRef<str>) -> Sse {
+        Sse::default().event(name).id(self.events.seen.to_string()).data(data)
+    }
+
+    fn clock(&self, name: &str) -> Sse {
+        self.told(name, format!("{{\"now\":{}}}", (self.app.clock)()))
     }
 
     async fn next(&mut self) -> Option<Sse> {
         match self.next {
             Next::Hello => {
                 self.next = Next::Events;
-                return Some(self.clock("hello"));
+                return Some(self.clock(if self.events.is_lost { "resync" } else { "hello" }));
             }
             Next::End => return None,
             Next::Events => {}
@@ -117,13 +136,13 @@ impl Client {
             tokio::select! {
                 () = self.app.shutdown.wait() => return None,
                 _ = self.beat.tick() => return Some(self.clock("beat")),
-                event = self.events.recv() => match event {
+                event = self.events.next() => match event {
                     Ok(event) => {
                         if self.server.as_ref().is_some_and(|wanted| *wanted != event.server) {
                             continue;
                         }
                         if let Some((name, data)) = event.text(self.server.is_none()) {
-                            return Some(Sse::default().event(name).id(&event.id).data(data));
+                            return Some(self.told(name, data));
                         }
                     }
                     Err(RecvError::Lagged(_)) => {

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::body::Body;
+use futures_util::StreamExt;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tidewatch_schemas::{AggregateFrame, encode};
 use tidewatch_service_kit::{
@@ -17,7 +19,11 @@ use tokio::{
 
 use tower::ServiceExt;
 
-use super::{Body, Event, Window, publish::tests::frame};
+use super::{
+    Event, Told,
+    place::{Place, Position, Topic},
+    publish::tests::frame,
+};
 use crate::{
     app::App,
     params::SECOND,
@@ -26,14 +32,17 @@ use crate::{
 
 struct Client {
     lines: tokio::io::Lines<BufReader<TcpStream>>,
+    last_id: String,
 }
 
 impl Client {
-    async fn connect(address: std::net::SocketAddr, path: &str) -> Self {
+    async fn connect(address: std::net::SocketAddr, path: &str, last_id: &str) -> Self {
         let mut stream = TcpStream::connect(address).await.expect("connect");
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\naccept-encoding: gzip\r\n\r\n");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: x\r\naccept-encoding: gzip\r\nlast-event-id: {last_id}\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).await.expect("send");
-        Self { lines: BufReader::new(stream).lines() }
+        Self { lines: BufReader::new(stream).lines(), last_id: last_id.to_owned() }
     }
 
     /// The data of the next event of this name; others are passed over. Every event has an id.
@@ -45,7 +54,8 @@ impl Client {
                     event = name.to_owned();
                 } else if let Some(text) = line.strip_prefix("data: ") {
                     data = Some(serde_json::from_str(text).expect("json"));
-                } else if line.starts_with("id: ") {
+                } else if let Some(text) = line.strip_prefix("id: ") {
+                    text.clone_into(&mut self.last_id);
                     id = true;
                 } else if let Some(found) = data.take_if(|_| line.is_empty()) {
                     assert!(id, "{event} has no id");
@@ -58,6 +68,22 @@ impl Client {
         };
         tokio::time::timeout(Duration::from_mins(1), read).await.expect("an event in time")
     }
+}
+
+type Running = tokio::task::JoinHandle<Result<(), crate::Error>>;
+
+/// An instance on a free port, when it is ready.
+async fn run(config: crate::Config, deps: &Deps, shutdown: &Shutdown) -> (std::net::SocketAddr, Running) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    let running = tokio::spawn(crate::run_on(listener, config, deps.clone(), shutdown.clone()));
+    let ready = async {
+        while !deps.health.is_ready() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), ready).await.expect("ready");
+    (address, running)
 }
 
 fn produce(kafka: &KafkaConfig, frames: &[AggregateFrame]) {
@@ -84,18 +110,10 @@ async fn windows_reach_open_pages_and_the_beat_outlives_kafka() {
     let store = Store::new(&config.store, "seed", &deps.metrics, &breakers).expect("store");
     seed::seed(&store).await;
     create_topics(&kafka, &kafka.topics().all(2), 1).await.expect("topics");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-    let address = listener.local_addr().expect("address");
-    let running = tokio::spawn(crate::run_on(listener, config, deps.clone(), shutdown.clone()));
-    let ready = async {
-        while !deps.health.is_ready() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), ready).await.expect("ready");
+    let (address, running) = run(config, &deps, &shutdown).await;
 
-    let mut one = Client::connect(address, "/api/v1/live?server=web-1").await;
-    let mut fleet = Client::connect(address, "/api/v1/live").await;
+    let mut one = Client::connect(address, "/api/v1/live?server=web-1", "").await;
+    let mut fleet = Client::connect(address, "/api/v1/live", "").await;
     one.next("hello").await;
     fleet.next("hello").await;
     let start = crate::now().div_euclid(10 * SECOND) * 10 * SECOND;
@@ -142,29 +160,104 @@ async fn windows_reach_open_pages_and_the_beat_outlives_kafka() {
         (Some(start + 20 * SECOND), Some(1.0))
     );
 
+    // a process that begins now knows what the one before told, and what it had not told yet
+    let last_id = one.last_id.clone();
+    produce(&kafka, &[frame("web-1", start + 30 * SECOND, 42.0)]);
+    let other = Deps::default();
+    let (address, another) = run(stack.config(), &other, &shutdown).await;
+    let mut back = Client::connect(address, "/api/v1/live?server=web-1", &last_id).await;
+    back.next("hello").await;
+    assert_eq!(back.next("window").await["from"].as_i64(), Some(start + 30 * SECOND));
+
     shutdown.trigger();
-    let ended = tokio::time::timeout(Duration::from_secs(15), running).await.expect("drained in time");
-    ended.expect("no panic").expect("no error");
+    for running in [running, another] {
+        let ended = tokio::time::timeout(Duration::from_secs(15), running).await.expect("drained in time");
+        ended.expect("no panic").expect("no error");
+    }
 }
 
-#[tokio::test]
-async fn a_reader_that_is_too_slow_is_told_so_and_let_go() {
+pub(crate) fn app() -> Arc<App> {
     let (deps, shutdown) = (Deps::default(), Shutdown::new());
     let config: crate::Config = assemble("visualizer", &[]).expect("settings");
     let breakers = breaker::gauges(&deps.metrics);
     let store = Store::new(&config.store, "visualizer", &deps.metrics, &breakers).expect("store");
     let metrics = crate::metrics::Metrics::new(&deps.metrics);
-    let app = Arc::new(App::new(&config, store, metrics, super::events(), shutdown, || 7));
-    let request = axum::http::Request::get("/api/v1/live").body(axum::body::Body::empty()).expect("request");
-    let response = crate::routes::router(Arc::clone(&app)).oneshot(request).await.expect("an answer");
+    let app = Arc::new(App::new(&config, store, metrics, super::Events::default(), shutdown, || 7));
+    let mut at = Position::default();
+    at.go_to(Place { topic: Topic::Windows, partition: 0, offset: 0 });
+    app.events.begin(&at);
+    app
+}
+
+fn publish(app: &App, offset: i64) {
+    let told = Told::Alert(format!("{{\"n\":{offset}}}"));
+    app.events
+        .publish(Event::new(Place { topic: Topic::Windows, partition: 0, offset }, "a".into(), told), 0);
+}
+
+/// A stream through the router.
+async fn open(app: &Arc<App>, path: &str, last_id: Option<&str>) -> Body {
+    let request = axum::http::Request::get(path);
+    let request = last_id.into_iter().fold(request, |request, id| request.header("last-event-id", id));
+    let request = request.body(Body::empty()).expect("request");
+    let response = crate::routes::router(Arc::clone(app)).oneshot(request).await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    response.into_body()
+}
+
+/// The first events of a stream: name, id and data.
+async fn first(body: Body, count: usize) -> Vec<(String, String, String)> {
+    let (mut text, mut stream) = (String::new(), body.into_data_stream());
+    while text.matches("\n\n").count() < count {
+        let read = tokio::time::timeout(Duration::from_secs(3), stream.next());
+        let bytes = read.await.expect("in time").expect("more").expect("read");
+        text.push_str(std::str::from_utf8(&bytes).expect("text"));
+    }
+    let field = |event: &str, name: &str| {
+        let line = event.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name} in {event}")).to_owned()
+    };
+    let events = text.split("\n\n").take(count);
+    events.map(|event| (field(event, "event: "), field(event, "id: "), field(event, "data: "))).collect()
+}
+
+#[tokio::test]
+async fn who_comes_back_with_its_last_id_gets_what_it_missed() {
+    let app = app();
+    let hello = first(open(&app, "/api/v1/live", None).await, 1).await.remove(0);
+    assert_eq!((hello.0.as_str(), hello.2.as_str()), ("hello", "{\"now\":7}"));
+    for offset in 0..4 {
+        publish(&app, offset);
+    }
+    let by_parameter = format!("/api/v1/live?last_event_id={}", hello.1);
+    for (path, header, missed) in [
+        ("/api/v1/live", Some(hello.1.as_str()), 0..4),
+        (&by_parameter, None, 0..4),
+        (&by_parameter, Some("3~"), 3..4),
+    ] {
+        let events = first(open(&app, path, header).await, 1 + missed.clone().count()).await;
+        assert_eq!(events[0].0, "hello", "{path} {header:?}");
+        let told: Vec<_> = events[1..].iter().map(|event| (event.0.as_str(), event.2.clone())).collect();
+        let expected: Vec<_> = missed.map(|n| ("alert", format!("{{\"n\":{n}}}"))).collect();
+        assert_eq!(told, expected, "{path} {header:?}");
+        assert_eq!(events.last().expect("some").1, "4~");
+    }
+    for id in ["rubbish", "t-7", "ffffffff~", "\u{e9}"] {
+        let events = first(open(&app, "/api/v1/live", Some(id)).await, 1).await;
+        assert_eq!((events[0].0.as_str(), events[0].1.as_str()), ("resync", "4~"), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_is_too_slow_is_told_so_and_let_go() {
+    let app = app();
+    let body = open(&app, "/api/v1/live", None).await;
     assert_eq!(app.metrics.live_clients().get(), 1);
-    for i in 0..=2 * super::BEHIND {
-        let window = Window { server: "a".into(), from: 0, step: 10_000, series: Vec::new() };
-        let event = Event::new(i.to_string(), "a".into(), Body::Window { window, summary: None });
-        app.events.send(Arc::new(event)).expect("somebody listens");
+    for offset in 0..=2 * super::BEHIND as i64 {
+        publish(&app, offset);
     }
     // ends, or the test would never
-    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("body");
+    let body = axum::body::to_bytes(body, 1 << 20).await.expect("body");
     let body = String::from_utf8(body.to_vec()).expect("text");
     assert!(body.starts_with("event: hello\n") && body.contains("event: lagged\n"), "{body}");
     assert_eq!(app.metrics.live_clients().get(), 0);

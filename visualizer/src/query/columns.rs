@@ -7,6 +7,7 @@
 use serde::Serialize;
 use tidewatch_schemas::SeriesKind;
 use tidewatch_store::Tier;
+use utoipa::ToSchema;
 
 use crate::{
     params::{DAY, HOUR, MINUTE, Range, SECOND},
@@ -136,7 +137,7 @@ impl Cell {
 }
 
 /// `avg`, `min` and `max` of a series, as long as the grid.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Columns {
     pub(crate) avg: Vec<Option<f64>>,
     pub(crate) min: Vec<Option<f64>>,
@@ -181,7 +182,7 @@ pub(crate) struct Expected {
 }
 
 /// The band on the grid.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Band {
     pub(crate) low: Vec<Option<f64>>,
     pub(crate) high: Vec<Option<f64>>,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tidewatch_schemas::{Labels, SeriesKind, time::rfc3339};
 use tidewatch_service_kit::http::Problem;
 use tidewatch_store::{Across, OverTime, ReduceQuery, Reduced, SeriesMeta, Tier};
+use utoipa::ToSchema;
 
 mod groups;
 mod steps;
@@ -21,6 +22,7 @@ use crate::{
     format::{Csv, Field, Format, Table, labels_text},
     keep::{Answer, Source},
     matchers::Matcher,
+    openapi::schemas,
     params::{HOUR, Params, Range, bad},
     query::columns::{Grid, STEPS, lead},
     rate::finite,
@@ -41,7 +43,7 @@ const FEW: usize = 60;
 /// Labels that groups are made by.
 const MAX_BY: usize = 8;
 
-const OVER_TIME: [(&str, OverTime); 8] = [
+pub(crate) const OVER_TIME: [(&str, OverTime); 8] = [
     ("avg", OverTime::Avg),
     ("min", OverTime::Min),
     ("max", OverTime::Max),
@@ -52,7 +54,7 @@ const OVER_TIME: [(&str, OverTime); 8] = [
     ("increase", OverTime::Increase),
 ];
 
-const ACROSS: [(&str, Across); 5] = [
+pub(crate) const ACROSS: [(&str, Across); 5] = [
     ("avg", Across::Avg),
     ("sum", Across::Sum),
     ("min", Across::Min),
@@ -266,8 +268,9 @@ fn unknown_metric(name: &str) -> Problem {
     .with("parameter", "metric".into())
 }
 
-#[derive(Debug, Serialize)]
-struct ManyView<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Lines)]
+pub(crate) struct ManyView<'a> {
     from: i64,
     to: i64,
     step: i64,
@@ -280,11 +283,13 @@ struct ManyView<'a> {
     series: Vec<Line<'a>>,
 }
 
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
 struct Line<'a> {
     metric: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     server: Option<ServerName<'a>>,
+    #[schema(schema_with = schemas::labels)]
     labels: &'a Labels,
     unit: &'a str,
     /// How many series it stands for.

@@ -46,7 +46,8 @@ impl Service {
         let store = Store::new(&config.store, "visualizer", &deps.metrics, &breakers).expect("store");
         let seeded = seed::seed(&store).await;
         let metrics = Metrics::new(&deps.metrics);
-        let app = App::new(&config, store.clone(), metrics, live::events(), shutdown.clone(), || NOW);
+        let app =
+            App::new(&config, store.clone(), metrics, live::Events::default(), shutdown.clone(), || NOW);
         let app = Arc::new(app);
         tokio::spawn(watch::watch(Arc::clone(&app), deps.health.component("history")));
         Self { router: router(app), seeded, store, shutdown }
