@@ -3,6 +3,8 @@
  * In: calls. Out: answers, or one `ApiError` whose `kind` says what the caller does about it.
  * Keeps: every failure has a kind, a sentence for people and, where the service answered, its request id.
  */
+import type { OpenApi } from './openapi';
+
 export type Status = 'critical' | 'warning' | 'odd' | 'silent' | 'learning' | 'ok';
 export type Beat = Status | 'none';
 export type Column = (number | null)[];
@@ -172,6 +174,10 @@ export class Api {
 
   alerts(params: Params, signal?: AbortSignal): Promise<Answer<Alert[]>> {
     return this.get('/api/v1/alerts', params, signal);
+  }
+
+  description(signal?: AbortSignal): Promise<Answer<OpenApi>> {
+    return this.get('/api/v1/openapi.json', {}, signal);
   }
 
   private get<T>(path: string, params: Params = {}, signal?: AbortSignal): Promise<Answer<T>> {

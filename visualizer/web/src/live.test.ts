@@ -6,12 +6,13 @@ class FakeSource implements Source {
   onopen: (() => void) | null = null;
   onerror: (() => void) | null = null;
   closed = false;
-  private readonly listeners = new Map<string, (e: { data: string }) => void>();
-  addEventListener(type: string, f: (e: { data: string }) => void): void {
+  private readonly listeners = new Map<string, (e: { data: string; lastEventId: string }) => void>();
+  constructor(readonly url: string) {}
+  addEventListener(type: string, f: (e: { data: string; lastEventId: string }) => void): void {
     this.listeners.set(type, f);
   }
-  say(type: string, data: string): void {
-    this.listeners.get(type)?.({ data });
+  say(type: string, data: string, lastEventId = ''): void {
+    this.listeners.get(type)?.({ data, lastEventId });
   }
   close(): void {
     this.closed = true;
@@ -42,8 +43,8 @@ let heard: unknown[];
 function start(): Live {
   return new Live({
     url: '/live', events: ['window'], page: page as unknown as Document, random: () => 0.5,
-    open: () => {
-      sources.push(new FakeSource());
+    open: (url) => {
+      sources.push(new FakeSource(url));
       return sources[sources.length - 1];
     },
     onEvent: (_, data) => heard.push(data),
@@ -107,6 +108,23 @@ describe('live', () => {
     expect(sources).toHaveLength(1);
     page.turn('visible');
     sources[1].onopen?.();
+    expect(gaps).toBe(1);
+  });
+  it('comes back with its last id, and asks for nothing that the service tells by itself', () => {
+    start();
+    sources[0].onopen?.();
+    sources[0].say('window', '{"from": 1}', '1f.3~2');
+    sources[0].onerror?.();
+    vi.advanceTimersByTime(500);
+    expect(sources[1].url).toBe('/live?last_event_id=1f.3~2');
+    sources[1].onopen?.();
+    sources[1].say('window', '{"from": 2}', '20.3~2');
+    expect([gaps, heard]).toEqual([0, [{ from: 1 }, { from: 2 }]]);
+    sources[1].onerror?.();
+    vi.advanceTimersByTime(500);
+    expect(sources[2].url).toBe('/live?last_event_id=20.3~2');
+    sources[2].onopen?.();
+    sources[2].say('resync', '{"now": 7}', '99.3~2');
     expect(gaps).toBe(1);
   });
   it('stays closed once closed', () => {

@@ -1,7 +1,8 @@
 /**
  * The live tail: one server-sent event stream, kept open for as long as the page is looked at.
  * In: the stream's address. Out: its events, the state of the connection, and `onGap` whenever events may have been missed.
- * Keeps: after any break (error, silence, hidden tab) `onGap` runs once the stream is open again, so no hole is left unfilled.
+ * Keeps: after any break (error, silence, hidden tab) the service tells what was missed, or `onGap` runs once the stream is
+ * open again: no hole is left unfilled.
  */
 export type LiveState = 'connecting' | 'open' | 'lost' | 'paused' | 'closed';
 
@@ -9,7 +10,7 @@ export type LiveState = 'connecting' | 'open' | 'lost' | 'paused' | 'closed';
 export interface Source {
   onopen: (() => void) | null;
   onerror: (() => void) | null;
-  addEventListener(type: string, f: (e: { data: string }) => void): void;
+  addEventListener(type: string, f: (e: { data: string; lastEventId: string }) => void): void;
   close(): void;
 }
 
@@ -38,6 +39,8 @@ export class Live {
   private watch: ReturnType<typeof setTimeout> | undefined;
   private failures = 0;
   private missed = false;
+  /** Up to where the service has told everything. */
+  private lastId = '';
   private done = false;
   private current: LiveState = 'connecting';
   private readonly onVisibility = (): void => this.visibility();
@@ -73,7 +76,7 @@ export class Live {
   private connect(): void {
     this.drop();
     this.set(this.failures === 0 ? 'connecting' : 'lost');
-    const source = (this.o.open ?? ((url) => new EventSource(url) as unknown as Source))(this.o.url);
+    const source = (this.o.open ?? ((url) => new EventSource(url) as unknown as Source))(this.address());
     this.source = source;
     this.arm();
     source.onopen = () => {
@@ -82,16 +85,31 @@ export class Live {
       this.arm();
       if (!this.missed) return;
       this.missed = false;
-      this.o.onGap();
+      // with an id the service says itself whether something is missing
+      if (!this.lastId) this.o.onGap();
     };
     source.onerror = () => this.fail();
+    source.addEventListener('resync', (e) => {
+      this.heard(e.lastEventId);
+      this.o.onGap();
+    });
     for (const type of this.o.events) {
       source.addEventListener(type, (e) => {
-        this.arm();
+        this.heard(e.lastEventId);
         const data = parse(e.data);
         if (data !== undefined) this.o.onEvent(type, data);
       });
     }
+  }
+
+  private address(): string {
+    if (!this.lastId) return this.o.url;
+    return `${this.o.url}${this.o.url.includes('?') ? '&' : '?'}last_event_id=${encodeURIComponent(this.lastId)}`;
+  }
+
+  private heard(id: string): void {
+    this.arm();
+    if (id) this.lastId = id;
   }
 
   private fail(): void {

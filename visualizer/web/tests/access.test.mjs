@@ -40,6 +40,14 @@ for (const colorScheme of ['light', 'dark']) {
       assert.deepEqual(await findings(page), []);
       await context.close();
     });
+    test('interface', async () => {
+      const { context, page } = await signedIn(browser, { colorScheme, bypassCSP: true });
+      await page.goto(`${base()}/docs?call=servers`);
+      await page.getByRole('button', { name: 'Send' }).click();
+      await page.getByRole('region', { name: 'Body' }).waitFor();
+      assert.deepEqual(await findings(page), []);
+      await context.close();
+    });
     test('alerts', async () => {
       const { context, page } = await signedIn(browser, { colorScheme, bypassCSP: true });
       await page.goto(`${base()}/alerts`);

@@ -243,3 +243,42 @@ describe('alerts', () => {
     await context.close();
   });
 });
+
+describe('interface', () => {
+  test('a call is found, filled in, sent and told, and no other host is asked', async () => {
+    const { context, page, broken } = await signedIn(browser);
+    const name = await someServer(context);
+    const foreign = [];
+    page.on('request', (r) => {
+      if (new URL(r.url()).origin !== new URL(base()).origin) foreign.push(r.url());
+    });
+    await page.goto(`${base()}/`);
+    await page.getByRole('link', { name: 'Interface' }).click();
+    await page.getByRole('link', { name: /\/metrics\/\{server\}/ }).click();
+    await page.getByRole('button', { name: 'Send' }).click();
+    await page.getByText('server has to be filled in.').waitFor();
+    await page.getByLabel('server').fill(name);
+    await page.getByLabel('limit').fill('1');
+    assert.match(await page.locator('pre.command').innerText(), new RegExp(`^curl .*/api/v1/metrics/${name}\\?limit=1'$`));
+    await page.getByRole('button', { name: 'Send' }).click();
+    await page.getByText(/^200 OK/).waitFor();
+    assert.equal(JSON.parse(await page.getByRole('region', { name: 'Body' }).innerText()).length, 1);
+    assert.match(await page.locator('details').innerText(), /\d+ headers/);
+    await page.getByLabel('limit').fill('0');
+    await page.getByRole('button', { name: 'Send' }).click();
+    await page.getByText(/^400 Bad Request/).waitFor();
+    assert.deepEqual([broken, foreign], [[], []]);
+    await context.close();
+  });
+
+  test('the stream is shown as it comes, until it is stopped', async () => {
+    const { context, page, broken } = await signedIn(browser);
+    await page.goto(`${base()}/docs?call=live`);
+    await page.getByRole('button', { name: 'Send' }).click();
+    await page.getByRole('region', { name: 'Body' }).getByText('event: beat').waitFor({ timeout: 15_000 });
+    await page.getByRole('button', { name: 'Stop' }).click();
+    await page.getByRole('button', { name: 'Send' }).waitFor();
+    assert.deepEqual(broken, []);
+    await context.close();
+  });
+});
