@@ -135,9 +135,10 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut next = None;
         loop {
-            let batch = match next.take() {
-                Some(batch) => batch,
-                None => tokio::select! {
+            let batch = if let Some(batch) = next.take() {
+                batch
+            } else {
+                tokio::select! {
                     batch = batches.recv() => match batch {
                         Some(batch) => batch,
                         None => return,
@@ -146,7 +147,7 @@ impl<D: DeadLetters + Send + Sync> Committer<D> {
                         self.beat().await;
                         continue;
                     }
-                },
+                }
             };
             let generation = batch.generation;
             let ends = ends(&batch.items);

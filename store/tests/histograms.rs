@@ -229,7 +229,7 @@ async fn a_histogram_is_a_series_of_its_own_whatever_it_is_called() {
     let value = values.iter().find(|one| one.metric_name == "took").expect("took").id;
     assert_eq!(ids(history.series_named(&names, None, 9).await.expect("values")), [value]);
     assert_eq!(ids(history.histograms_named(&names, Some(&[server]), 9).await.expect("named")), [made[0].id]);
-    assert_eq!(ids(history.histograms_named(&names, Some(&[]), 9).await.expect("none")), []);
+    assert_eq!(ids(history.histograms_named(&names, Some(&[]), 9).await.expect("none")), Vec::<i32>::new());
     let (series, histograms) = catalog::series_of(&mut conn, &[server]).await.expect("all");
     assert_eq!((series.len(), histograms), (2, made));
 }

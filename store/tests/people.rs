@@ -62,7 +62,7 @@ async fn what_people_say_stands_beside_what_the_collector_says() {
     let named = catalog::servers(&mut conn, &[("web", T0)]).await.expect("servers");
     let moved = catalog::touch(&mut conn, &[(after.id, T0 + 10_000)]).await.expect("touch");
     let other = catalog::touch(&mut conn, &[(after.id, T0 + 10_000)]).await.expect("touch");
-    assert_eq!(named, [after.clone()]);
+    assert_eq!(named, std::slice::from_ref(&after));
     assert_eq!((moved, other), (vec![(after.id, after.people)], vec![]));
 }
 
@@ -74,12 +74,12 @@ async fn of_two_who_change_a_server_at_once_neither_is_lost() {
     for round in 0..10 {
         let (a, b) = (format!("a{round}"), format!("b{round}"));
         let (one, other) = (labels(&[(&a, Some("1"))]), labels(&[(&b, Some("2"))]));
-        let (x, y, z) = tokio::join!(
+        let done = tokio::join!(
             history.patch_server(server.id, &one),
             history.patch_server(server.id, &other),
             history.patch_server(server.id, &name),
         );
-        assert!([x, y, z].into_iter().all(|done| done.expect("patch").is_some()));
+        assert!(<[_; 3]>::from(done).into_iter().all(|done| done.expect("patch").is_some()));
     }
     let People { display_name, labels: kept } = now(&db, server.id).await.people;
     assert_eq!((display_name.as_deref(), kept.len()), (Some("Till 4"), 20));

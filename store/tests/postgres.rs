@@ -462,7 +462,7 @@ proptest! {
             let wanted: Vec<_> = series.iter().map(|series| (id, series)).collect();
             let made = catalog::insert_series(&mut conn, &wanted).await.expect("series");
             assert_eq!(made.len(), series.len());
-            let read = catalog::series_of(&mut conn, &[id]).await.expect("read");
+            let (read, _) = catalog::series_of(&mut conn, &[id]).await.expect("read");
             assert!(made.iter().all(|meta| read.contains(meta)));
             assert!(series.iter().all(|series| made.iter().any(|meta| meta.labels == series.labels)));
         });

@@ -148,7 +148,7 @@ mod tests {
         let body = match format {
             Format::Json => serde_json::to_vec(&body).expect("JSON"),
             Format::MessagePack => rmp_serde::to_vec_named(&body).expect("MessagePack"),
-            Format::Csv => format!("{name}\r\n{values:?}").into_bytes(),
+            Format::Csv | Format::Svg | Format::Png => format!("{name}\r\n{values:?}").into_bytes(),
         };
         Answer { body: Bytes::from(body), format, source: Source::Postgres, link: None, as_of, ends: None }
     }

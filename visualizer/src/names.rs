@@ -149,7 +149,7 @@ impl App {
         };
         let as_of = (self.clock)();
         if let Some(label) = &question.label {
-            let found = self.values(question, label, &directory, &query).await?;
+            let found = self.label_values(question, label, &directory, &query).await?;
             let found = found.into_iter().map(|(value, counts)| Value { value, counts });
             let (values, more) = page(found, question.limit);
             return json(&ValuesView { as_of, label, values, more }, Source::Postgres, as_of);
@@ -161,7 +161,7 @@ impl App {
     }
 
     /// Of servers and series, or of servers alone.
-    async fn values(
+    async fn label_values(
         &self,
         question: &NamesQuestion,
         label: &str,

@@ -87,7 +87,7 @@ impl SamplesQuestion {
                 return Text::Unwanted;
             }
             match self.format {
-                Format::MessagePack => Text::Plain,
+                Format::MessagePack | Format::Svg | Format::Png => Text::Plain,
                 Format::Json | Format::Csv => to_raw_value(&meta.labels).map_or(Text::Plain, Text::Json),
             }
         };

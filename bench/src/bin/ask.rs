@@ -111,7 +111,9 @@ fn told(answers: &mut [Answer], elapsed: Duration) -> serde_json::Value {
     };
     let counted = |of: &dyn Fn(&Answer) -> String| {
         let mut counted = BTreeMap::<String, u64>::new();
-        answers.iter().for_each(|answer| *counted.entry(of(answer)).or_default() += 1);
+        for answer in answers.iter() {
+            *counted.entry(of(answer)).or_default() += 1;
+        }
         counted
     };
     json!({

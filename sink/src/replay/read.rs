@@ -164,7 +164,7 @@ impl Topic {
                                 body => body,
                             },
                         };
-                        weight += item.weight();
+                        weight += item.body.weight();
                         chunk.push(item);
                     }
                     (offset + 1 >= end).then_some(partition)

@@ -135,15 +135,14 @@ impl Rewriter {
         };
         outcome.counts.refused = refused.len() as u64;
         let seen: Vec<(i32, i64)> = plan.seen.iter().map(|(id, ms)| (*id, *ms)).collect();
-        if !seen.is_empty() {
-            catalog::touch(&mut transaction, &seen).await?;
-        }
+        let people =
+            if seen.is_empty() { Vec::new() } else { catalog::touch(&mut transaction, &seen).await? };
         for (id, info) in &plan.described {
             catalog::describe(&mut transaction, *id, info.ip_address.as_deref(), &info.labels).await?;
         }
         transaction.commit().await?;
         // a sink tells Redis of servers with their next window
-        self.ids.committed(&plan.seen, &plan.longer, &plan.described);
+        self.ids.committed(&plan.seen, &plan.longer, &plan.described, people);
         outcome.refresh.series = self.ids.take_new_series();
         outcome.refresh.windows = plan.for_redis;
         Ok(outcome)

@@ -42,7 +42,9 @@ fn batch(items: &[Item], tier: Tier) -> Batch {
         }
     }
     let mut batch = Batch::default();
-    groups.into_iter().for_each(|group| batch.push(group, true));
+    for group in groups {
+        batch.push(group, true);
+    }
     batch
 }
 

@@ -6,7 +6,7 @@ use tidewatch_schemas::Severity;
 
 /// One theme; `rrggbb` with a `#`.
 #[derive(Debug, PartialEq)]
-pub(super) struct Theme {
+pub(crate) struct Theme {
     pub(super) surface: &'static str,
     pub(super) ink: &'static str,
     pub(super) ink_2: &'static str,

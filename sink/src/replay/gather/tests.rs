@@ -45,7 +45,9 @@ proptest! {
     #[test]
     fn every_window_comes_once_with_all_its_records(log in log()) {
         let mut survey = Survey::default();
-        log.iter().for_each(|item| survey.see(item));
+        for item in &log {
+            survey.see(item);
+        }
         let mut found: BTreeMap<(String, i64), Vec<(i32, i64)>> = BTreeMap::new();
         let mut waiting = 0;
         let mut note = |window: Vec<Item>| {
@@ -88,7 +90,9 @@ proptest! {
 fn a_window_that_has_one_record_is_not_waited_for() {
     let mut survey = Survey::default();
     let log = [item(0, 0, 0, 0), item(0, 2, 0, 1), item(0, 1, 0, 2), item(0, 2, 0, 3)];
-    log.iter().for_each(|item| survey.see(item));
+    for item in &log {
+        survey.see(item);
+    }
     let mut gather = Gather::new(&survey, false);
     let given: Vec<_> = log.map(|item| gather.take(item).map(|window| window.len())).into();
     assert_eq!(given, [Some(1), None, Some(1), Some(2)]);

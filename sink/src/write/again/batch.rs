@@ -25,7 +25,7 @@ impl Batch {
     /// Adds all records of a window; `is_whole` unless the topic may have lost some of them.
     pub fn push(&mut self, items: Vec<Item>, is_whole: bool) {
         let from = self.items.len();
-        self.weight += items.iter().map(Item::weight).sum::<usize>();
+        self.weight += items.iter().map(|item: &Item| item.body.weight()).sum::<usize>();
         self.items.extend(items);
         self.groups.push(Group { items: from..self.items.len(), is_whole });
     }

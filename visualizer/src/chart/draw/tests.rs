@@ -186,7 +186,7 @@ fn a_png_has_its_size_and_the_colours_of_its_lines() {
             let part = |i: usize| u8::from_str_radix(&colour[i..i + 2], 16).expect("hex");
             let wanted = [part(1), part(3), part(5)];
             let near = |a: u8, b: u8| a.abs_diff(b) <= 6;
-            let all = pixels.pixels().iter().map(|p| p.demultiply());
+            let all = pixels.pixels().iter().map(resvg::tiny_skia::PremultipliedColorU8::demultiply);
             let found = all
                 .filter(|p| [p.red(), p.green(), p.blue()].into_iter().zip(wanted).all(|(a, b)| near(a, b)));
             found.count()

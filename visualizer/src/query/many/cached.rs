@@ -52,7 +52,7 @@ impl App {
         let good_for = if query.to_ms < (self.clock)() - PAST_AFTER { PAST } else { FRESH };
         let key = key(query);
         let compute = async {
-            if let Some(found) = self.from_redis(&key, good_for).await {
+            if let Some(found) = self.kept_by_others(&key, good_for).await {
                 return Ok(found);
             }
             let found = self.ask(query).await?;
@@ -83,7 +83,7 @@ impl App {
         Ok(Reduction { as_of, source: Source::Postgres, values })
     }
 
-    async fn from_redis(&self, key: &str, good_for: Duration) -> Option<Reduction> {
+    async fn kept_by_others(&self, key: &str, good_for: Duration) -> Option<Reduction> {
         let text: Text = rmp_serde::from_slice(&self.store.hot.kept(key).await?).ok()?;
         let age = (self.clock)() - text.as_of;
         if age < 0 || age > good_for.as_millis() as i64 / 2 {

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use tidewatch_store::{People, Server};
+use tidewatch_store::{People, Reduced, Server};
 
 use super::*;
-use crate::params::{DAY, SECOND};
+use crate::{
+    keep::Source,
+    params::{DAY, SECOND},
+};
 
 mod histograms;
 
@@ -173,7 +176,8 @@ fn lines_have_nulls_where_nothing_was_and_empty_ones_are_left_out() {
         Reduced { group: 2, ts_ms: grid.end(), value: 1.0 },
     ];
     let errors = vec![None; groups.len()];
-    let found = Found { groups, reduced: reduced.into(), errors, grid, tier: Tier::Minute };
+    let reduced = Arc::new(Reduction { as_of: NOW, source: Source::Postgres, values: reduced.into() });
+    let found = Found { groups, reduced, errors, grid, tier: Tier::Minute };
     let found = lines(&found);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].values, [None, Some(7.0), None]);

@@ -116,7 +116,9 @@ proptest! {
         let each: Vec<Cumulative> = parts.iter().map(|(values, bounds)| cumulative(values, bounds)).collect();
         let sum = |mut parts: Vec<Cumulative>| {
             let mut sum = parts.remove(0);
-            parts.iter().for_each(|part| merge(&mut sum, part));
+            for part in &parts {
+                merge(&mut sum, part);
+            }
             sum
         };
         prop_assert_eq!(&sum(each.clone()), &cumulative(&all, &shared));

@@ -55,9 +55,14 @@ fn by_step(servers: &[usize], step: i64) -> BTreeMap<i64, Vec<f64>> {
             }
         }
     }
-    steps.values_mut().for_each(|values| values.sort_by(f64::total_cmp));
+    for values in steps.values_mut() {
+        values.sort_by(f64::total_cmp);
+    }
     steps
 }
+
+/// What is made of all values of a step, and its length.
+type Sum = fn(&[f64], i64) -> f64;
 
 /// Histograms of both servers, and the counters of classic ones, whose bounds differ.
 async fn seed_histograms(store: &Store) {
@@ -170,7 +175,7 @@ async fn histograms_are_merged_before_anything_is_made_of_them() {
             let one = lines(&service, &format!("{question}&server=db.fra-2")).await;
             assert_eq!((one.len(), &one[0]["server"]["name"]), (1, &"db.fra-2".into()));
         }
-        let sums: [(&str, fn(&[f64], i64) -> f64); 6] = [
+        let sums: [(&str, Sum); 6] = [
             ("avg", |all, _| all.iter().sum::<f64>() / all.len() as f64),
             ("min", |all, _| all[0]),
             ("max", |all, _| all[all.len() - 1]),
