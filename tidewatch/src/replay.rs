@@ -143,7 +143,7 @@ fn table(request: &Request, reports: &[Report]) -> String {
     let mut text = String::new();
     for line in &lines {
         let [topic, numbers @ .., has] = line;
-        let numbers = numbers.iter().zip(&widths[1..]).map(|(number, width)| format!("  {number:>width$}"));
+        let numbers = numbers.iter().zip(&widths[1..]).map(|(number, &width)| format!("  {number:>width$}"));
         let _ = writeln!(text, "{topic:<width$}{}  {has}", numbers.collect::<String>(), width = widths[0]);
     }
     let (bad, refused) = reports
