@@ -90,9 +90,9 @@ fn any_record() -> impl Strategy<Value = Record> {
         .prop_flat_map(|scale| (Just(scale), buckets(scale), buckets(scale)))
         .prop_flat_map(move |parts| (Just(parts), 0..9_i64, 0.0..1.0, value(), value()))
         .prop_map(|((scale, positive, negative), zero_count, zero_threshold, min, max)| Record {
-            zero_threshold,
             min,
             max,
+            zero_threshold,
             ..record(scale, (positive.0, &positive.1), (negative.0, &negative.1), zero_count)
         })
 }
