@@ -11,7 +11,7 @@ local function series(key, lease, known, exact)
     local epoch, version = string.match(redis.call('GETRANGE', key, 0, 63), '^(%x+) (%x+)\n')
     if not epoch then return false end
     if exact and redis.call('EXISTS', lease .. epoch) == 0 then return false end
-    if version == known then return {version} end
+    if version == known then return {version, false} end
     local text = redis.call('GET', key)
     return {version, string.sub(text, string.find(text, '\n', 1, true) + 1)}
 end

@@ -197,7 +197,7 @@ pub(super) fn range(from: i64, to: i64) -> String {
 /// A duration in its two largest units: 6 h 40 min, 41 d 6 h, 12 s.
 pub(super) fn duration(ms: i64) -> String {
     const PARTS: [(i64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
-    let mut rest = (ms.max(0) + 500) / 1_000;
+    let mut rest = ms.max(0).saturating_add(500) / 1_000;
     if rest == 0 {
         return if ms > 0 { format!("{ms}{THIN}ms") } else { format!("0{THIN}s") };
     }
