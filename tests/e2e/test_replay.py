@@ -312,7 +312,8 @@ def test_what_cannot_be_is_said_in_a_sentence(pipeline, words, code, said):
     done = subprocess.run([PROGRAM, "replay", *words], env=pipeline.environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == code, done.stderr
     lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1 and re.search(said, lines[0]), done.stderr
+    # wrong words come with a hint on how to ask
+    assert (len(lines) == 1 or code == 64) and re.search(said, lines[0]), done.stderr
 
 
 def test_what_the_topic_has_lost_stays_and_what_it_has_comes_back(pipeline, play):

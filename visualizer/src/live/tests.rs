@@ -62,11 +62,13 @@ impl Client {
                     if event == name {
                         return found;
                     }
+                    assert_ne!(event, "resync", "nothing was missed");
                 }
             }
             panic!("the stream ended before {name}");
         };
-        tokio::time::timeout(Duration::from_mins(1), read).await.expect("an event in time")
+        let found = tokio::time::timeout(Duration::from_mins(1), read).await;
+        found.unwrap_or_else(|_| panic!("no {name} in time behind {}", self.last_id))
     }
 }
 

@@ -257,7 +257,7 @@ describe('interface', () => {
     await page.getByRole('link', { name: /\/metrics\/\{server\}/ }).click();
     await page.getByRole('button', { name: 'Send' }).click();
     await page.getByText('server has to be filled in.').waitFor();
-    await page.getByLabel('server').fill(name);
+    await page.locator('#f-server').fill(name);
     await page.getByLabel('limit').fill('1');
     assert.match(await page.locator('pre.command').innerText(), new RegExp(`^curl .*/api/v1/metrics/${name}\\?limit=1'$`));
     await page.getByRole('button', { name: 'Send' }).click();
