@@ -70,7 +70,8 @@ def test_no_question_breaks_the_document(pipeline, tmp_path):
 
     document = pipeline.get("/api/v1/openapi.json").json()
     operations = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
-    asked = operations - {"GET /api/v1/live"}
+    # one never ends, the other takes no parameter
+    asked = operations - {"GET /api/v1/live", "GET /api/v1/openapi.json"}
     # each call was understood now and then, not only refused
     good = {name: sum(phase["accepted"] for phase in phases.values()) for name, phases in told["valid_rates"].items()}
     assert set(good) == asked and all(good.values()), good
