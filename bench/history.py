@@ -38,18 +38,13 @@ class History:
         self.sink: Process | None = None
         self.feeder: threading.Thread | None = None
 
-    def sql(self, query: str, *args: object) -> list[tuple]:
-        with psycopg.connect(self.rig.stack.postgres_url, autocommit=True, options="-c timezone=UTC") as connection:
-            done = connection.execute(query, args or None)
-            return done.fetchall() if done.description else []
-
     def __enter__(self) -> History:
         self.rig.create_ours(self.load)
         self.send(self.recent)
         self.sink = services.start(self.rig, "sink", self.load.prefix, SINK_PACK_AFTER="off")
         rows = self.servers * self.series * self.recent
         query = "SELECT coalesce(sum(next_offset), 0)::bigint FROM ingest_offsets WHERE topic LIKE '%metrics.10s'"
-        wait_until(lambda: self.sql(query)[0][0] >= self.servers * self.recent, 900, f"{rows} rows in PostgreSQL", 0.5)
+        wait_until(lambda: self.rig.sql(query)[0][0] >= self.servers * self.recent, 900, f"{rows} rows in PostgreSQL", 0.5)
         self.label()
         self.feeder = threading.Thread(target=self.feed, daemon=True)
         self.feeder.start()
@@ -70,14 +65,14 @@ class History:
 
     def feed(self) -> None:
         """The windows that end meanwhile, each 2 s after its end."""
-        newest = self.sql("SELECT extract(epoch FROM max(ts))::bigint FROM samples_10s")[0][0]
+        newest = self.rig.sql("SELECT extract(epoch FROM max(ts))::bigint FROM samples_10s")[0][0]
         while not self.stop.wait(0.2):
             if time.time() >= newest + 2 * WINDOW + 2:
                 newest += WINDOW
                 self.send(1, newest)
 
     def label(self) -> None:
-        self.sql(
+        self.rig.sql(
             "UPDATE servers SET labels = jsonb_build_object('dc', (%s::text[])[1 + id %% %s], 'rack', 'r' || id %% 40)",
             list(CENTRES), len(CENTRES),
         )
@@ -85,23 +80,23 @@ class History:
     def fill_minutes(self) -> int:
         """Returns how many rows there are afterwards."""
         now = int(time.time()) // 60 * 60
-        first = self.sql("SELECT to_timestamp(%s)::date", now - self.day * 3_600)[0][0]
-        self.sql("SELECT tidewatch_ensure_partition('samples_1m', m, m + 7) FROM (SELECT date_trunc('week', %s::timestamp)::date AS m) w", first)
-        parts = self.sql(
+        first = self.rig.sql("SELECT to_timestamp(%s)::date", now - self.day * 3_600)[0][0]
+        self.rig.sql("SELECT tidewatch_ensure_partition('samples_1m', m, m + 7) FROM (SELECT date_trunc('week', %s::timestamp)::date AS m) w", first)
+        parts = self.rig.sql(
             "SELECT child, extract(epoch FROM first)::bigint, extract(epoch FROM behind)::bigint FROM tidewatch_partitions "
             "WHERE parent = 'samples_1m' AND behind > to_timestamp(%s) AND first < to_timestamp(%s)", now - self.day * 3_600, now,
         )
         for child, begin, behind in parts:
             self.fill_partition(child, (begin, behind), now)
-        self.sql("VACUUM ANALYZE samples_1m")
-        self.sql("VACUUM ANALYZE samples_10s")
-        self.sql("ANALYZE series, servers")
-        return sum(self.sql(f"SELECT count(*) FROM {table}")[0][0] for table in ("samples_10s", "samples_1m"))
+        self.rig.sql("VACUUM ANALYZE samples_1m")
+        self.rig.sql("VACUUM ANALYZE samples_10s")
+        self.rig.sql("ANALYZE series, servers")
+        return sum(self.rig.sql(f"SELECT count(*) FROM {table}")[0][0] for table in ("samples_10s", "samples_1m"))
 
     def fill_partition(self, child: str, span: tuple[int, int], now: int) -> None:
         """Without its index, which is made afterwards: minutes instead of hours."""
-        self.sql(f"ALTER TABLE samples_1m DETACH PARTITION {child}")
-        self.sql(f"ALTER TABLE {child} DROP CONSTRAINT {child}_pkey")
+        self.rig.sql(f"ALTER TABLE samples_1m DETACH PARTITION {child}")
+        self.rig.sql(f"ALTER TABLE {child} DROP CONSTRAINT {child}_pkey")
         insert = (
             f"INSERT INTO {child} SELECT id, to_timestamp(%s), 6, 6 * v, v - 1, v + 1, v, v, 500, 50500, 4, 0, 0, id %% 8, %s "
             "FROM (SELECT id, (id %% 97 + %s %% 60 * 0.25)::double precision AS v FROM series "

@@ -101,41 +101,36 @@ class Bench:
         self.rig, self.report = rig, report
         self.series = SERVERS * len(KINDS)
 
-    def sql(self, query: str, *args: object) -> list[tuple]:
-        with psycopg.connect(self.rig.stack.postgres_url, autocommit=True, options="-c timezone=UTC") as connection:
-            done = connection.execute(query, args or None)
-            return done.fetchall() if done.description else []
-
     def sink(self, after: str) -> Process:
         return services.start(self.rig, "sink", KAFKA_BROKERS="127.0.0.1:1", SINK_PACK_AFTER=after)
 
     def migrate(self) -> None:
         process = self.sink("off")
-        wait_until(lambda: self.sql("SELECT to_regclass('packed_10s')") != [(None,)], 60, "tables")
-        wait_until(lambda: self.sql("SELECT count(*) > 3 FROM tidewatch_partitions")[0][0], 60, "partitions")
+        wait_until(lambda: self.rig.sql("SELECT to_regclass('packed_10s')") != [(None,)], 60, "tables")
+        wait_until(lambda: self.rig.sql("SELECT count(*) > 3 FROM tidewatch_partitions")[0][0], 60, "partitions")
         process.end()
 
     def fill(self, per_window: int) -> None:
         """Window by window, as rows come: those of one series are far from each other."""
-        self.sql("TRUNCATE samples_10s, packed_10s")
-        self.sql("SELECT tidewatch_ensure_partition('samples_10s', %s::date, %s::date + 1)", DAY, DAY)
+        self.rig.sql("TRUNCATE samples_10s, packed_10s")
+        self.rig.sql("SELECT tidewatch_ensure_partition('samples_10s', %s::date, %s::date + 1)", DAY, DAY)
         sources = [rows(series, KINDS[series % len(KINDS)], per_window) for series in range(self.series)]
         with psycopg.connect(self.rig.stack.postgres_url) as connection, connection.cursor() as cursor:
             with cursor.copy("COPY samples_10s FROM STDIN") as copy:
                 for window in zip(*sources):
                     for row in window:
                         copy.write_row(row)
-        self.sql("VACUUM ANALYZE samples_10s")
+        self.rig.sql("VACUUM ANALYZE samples_10s")
 
     def size(self) -> int:
-        found = self.sql(
+        found = self.rig.sql(
             "SELECT sum(pg_total_relation_size(child::regclass))::bigint FROM tidewatch_partitions WHERE child IN (%s, %s)",
             f"samples_10s_{CHILD}", f"packed_10s_{CHILD}",
         )
         return found[0][0]
 
     def digest(self) -> tuple:
-        return self.sql("SELECT count(*), sum(hashtextextended(w::text, 0)) FROM (SELECT * FROM windows_10s ORDER BY 1, 2) AS v, LATERAL ("
+        return self.rig.sql("SELECT count(*), sum(hashtextextended(w::text, 0)) FROM (SELECT * FROM windows_10s ORDER BY 1, 2) AS v, LATERAL ("
                         "SELECT ROW(series_id, ts, count, sum, min, max, first, last, first_at, last_at, m2, increase, resets, "
                         "origin_partition, origin_offset) AS w) AS r")[0]
 
@@ -165,10 +160,10 @@ class Bench:
         before = (self.size(), self.read(1), self.read(24), self.digest())
         process, began = self.sink("1h"), time.monotonic()
         query = f"SELECT pg_relation_size('samples_10s_{CHILD}') = 0"
-        wait_until(lambda: self.sql(query)[0][0], 900, "a packed day", 0.5)
+        wait_until(lambda: self.rig.sql(query)[0][0], 900, "a packed day", 0.5)
         seconds = time.monotonic() - began
         process.end()
-        self.sql("VACUUM ANALYZE packed_10s")
+        self.rig.sql("VACUUM ANALYZE packed_10s")
         after = (self.size(), self.read(1), self.read(24), self.digest())
         failed = None if before[3] == after[3] else f"{after[3]} instead of {before[3]}"
         run = {
@@ -201,7 +196,7 @@ def main() -> int:
     with Rig(parts=("postgres", "redis")) as rig:
         bench = Bench(rig, report)
         bench.run()
-        versions = {"postgresql": bench.sql("SHOW server_version")[0][0], "rustc": first_line(["rustc", "--version"])}
+        versions = {"postgresql": bench.rig.sql("SHOW server_version")[0][0], "rustc": first_line(["rustc", "--version"])}
     path = report.write(versions, trial=QUICK)
     print(f"written to {path.relative_to(REPO)}; below their gates: {' '.join(report.missed()) or 'none'}")
     return 1 if any(run["failed"] for run in report.runs) else 0

@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import socket
 import sys
 import time
 import urllib.request
 from collections.abc import Callable
+
+import redis
 
 import services
 from history import History
@@ -81,10 +82,8 @@ class Bench:
         return json.loads(self.get("/api/v1/servers?limit=1"))[0]["name"]
 
     def set_bare(self, value: bytes) -> None:
-        host, port = self.rig.stack.redis_url.removeprefix("redis://").strip("/").split(":")
-        with socket.create_connection((host, int(port)), timeout=10) as redis:
-            redis.sendall(b"*3\r\n$3\r\nSET\r\n$4\r\nbare\r\n$%d\r\n%s\r\n" % (len(value), value))
-            assert redis.recv(5) == b"+OK\r\n"
+        with redis.Redis.from_url(self.rig.stack.redis_url) as client:
+            client.set("bare", value)
 
     def costed(self, process: Process, ask: Callable[[], dict]) -> tuple[dict, float]:
         """What was asked, and the process' CPU milliseconds for each answer: without what it uses when nobody asks."""
@@ -124,7 +123,7 @@ def main() -> int:
         bench.run()
         bench.end()
         versions = {
-            "postgresql": history.sql("SHOW server_version")[0][0], "redis": first_line(["redis-server", "--version"]),
+            "postgresql": rig.sql("SHOW server_version")[0][0], "redis": first_line(["redis-server", "--version"]),
             "rustc": first_line(["rustc", "--version"]),
         }
         report.runs.append({"contender": "history", "rows": rows, "failed": None})

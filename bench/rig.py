@@ -14,6 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
@@ -139,6 +140,13 @@ class Rig:
         })
         consumer.assign([TopicPartition(topic, place, end) for topic in topics for place, end in self.ends(topic).items()])
         return consumer
+
+    # PostgreSQL
+
+    def sql(self, query: str, *args: object) -> list[tuple]:
+        with psycopg.connect(self.stack.postgres_url, autocommit=True, options="-c timezone=UTC") as connection:
+            done = connection.execute(query, args or None)
+            return done.fetchall() if done.description else []
 
     # Loads
 

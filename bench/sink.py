@@ -40,11 +40,6 @@ class Bench:
         self.facts: dict = {}
         self.psql = shutil.which("psql") or "psql"
 
-    def sql(self, query: str) -> list[tuple]:
-        with psycopg.connect(self.rig.stack.postgres_url, autocommit=True) as connection:
-            done = connection.execute(query)
-            return done.fetchall() if done.description else []
-
     def fill(self) -> None:
         self.rig.create_ours(self.load)
         self.facts = json.loads(self.rig.run_program(
@@ -55,14 +50,14 @@ class Bench:
 
     def reset(self) -> None:
         """As if nothing had been written: what the rows refer to stays, as it is there for the peer, too."""
-        if self.sql("SELECT to_regclass('ingest_offsets')") == [(None,)]:
+        if self.rig.sql("SELECT to_regclass('ingest_offsets')") == [(None,)]:
             return
-        self.sql(f"TRUNCATE {TABLE}, ingest_offsets")
-        self.sql("UPDATE servers SET first_seen = '2000-01-01', last_seen = '2000-01-01'")
-        self.sql("VACUUM ANALYZE")
+        self.rig.sql(f"TRUNCATE {TABLE}, ingest_offsets")
+        self.rig.sql("UPDATE servers SET first_seen = '2000-01-01', last_seen = '2000-01-01'")
+        self.rig.sql("VACUUM ANALYZE")
 
     def check(self) -> str | None:
-        rows, count, total = self.sql(f"SELECT count(*), sum(count)::bigint, sum(sum) FROM {TABLE}")[0]
+        rows, count, total = self.rig.sql(f"SELECT count(*), sum(count)::bigint, sum(sum) FROM {TABLE}")[0]
         wanted = (self.facts["rows"], self.facts["count"], self.facts["sum"])
         return None if (rows, count, total) == wanted else f"{rows} rows, {count} samples, sum {total}; expected {wanted}"
 
@@ -152,7 +147,7 @@ def main() -> int:
         bench = Bench(rig, report)
         bench.run()
         versions = {
-            "postgresql": bench.sql("SHOW server_version")[0][0], "rustc": first_line(["rustc", "--version"]),
+            "postgresql": bench.rig.sql("SHOW server_version")[0][0], "rustc": first_line(["rustc", "--version"]),
         }
     path = report.write(versions, trial=QUICK)
     print(f"written to {path.relative_to(REPO)}; below their gates: {' '.join(report.missed()) or 'none'}")

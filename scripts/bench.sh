@@ -13,7 +13,7 @@ packages=(-p tidewatch -p tidewatch-bench)
 case $1 in
     stream) packages+=(-p tidewatch-stream-processor) ;;
     sink | packing) packages+=(-p tidewatch-sink) ;;
-    query | plans) packages+=(-p tidewatch-sink -p tidewatch-visualizer -p tidewatch-analyzer) ;;
+    query | plans) packages+=(-p tidewatch-sink -p tidewatch-visualizer) ;;
 esac
 
 if [[ -z ${TIDEWATCH_TEST_PROGRAMS:-} ]]; then

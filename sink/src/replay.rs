@@ -23,7 +23,7 @@ use tidewatch_store::{
 use crate::{
     dead_letter::STAGE,
     record::{Body, Inputs, Item, Kind},
-    write::{Batch, Counts, Rewriter},
+    write::{Batch, Counts, Rewriter, YOUNG_MS},
 };
 
 mod events;
@@ -106,8 +106,6 @@ pub enum Error {
 /// Records may be stamped so long before the end of their window: a clock runs ahead by half a minute at most, and a band is
 /// said a window before. What is stamped earlier still is not looked for.
 const LEAD_MS: i64 = 3_600_000;
-/// Redis knows nothing of windows that are older.
-const YOUNG_MS: i64 = 3_600_000;
 /// Tries of a call that PostgreSQL does not take, over half a minute and more.
 const TRIES: u32 = 10;
 /// The same for Redis.

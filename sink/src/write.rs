@@ -31,6 +31,7 @@ mod ids;
 mod settle;
 mod windows;
 
+pub(crate) use again::YOUNG_MS;
 pub use again::{Batch, Counts, Outcome, Rewriter};
 
 use ids::Ids;
@@ -137,7 +138,7 @@ impl Writer {
             return Err(WriteError::Bad(bad));
         }
         let touched = touched(items);
-        self.ensure_partitions(conn, &touched).await?;
+        ensure_partitions(conn, &mut self.partitions, &touched).await?;
         let mut plan = Plan::new(items, &self.ids, self.careful);
 
         let mut transaction = conn.begin().await.map_err(Error::from)?;
@@ -198,20 +199,6 @@ impl Writer {
         self.ids.series_again(server_id);
     }
 
-    async fn ensure_partitions(
-        &mut self,
-        conn: &mut PgConnection,
-        touched: &[Partition],
-    ) -> Result<(), Error> {
-        for partition in touched {
-            if !self.partitions.contains(partition) {
-                partitions::ensure(conn, *partition).await?;
-                self.partitions.insert(*partition);
-            }
-        }
-        Ok(())
-    }
-
     fn record(&self, items: &[Item], plan: &Plan, began: Instant, events: [usize; 3]) {
         let now = chrono::Utc::now().timestamp_millis();
         let newest = items.iter().filter_map(|item| item.timestamp).max();
@@ -235,6 +222,21 @@ impl Writer {
         self.metrics.record_known_rows(plan.known + plan.histograms.known);
         self.metrics.record_unpacked(plan.unpacked);
     }
+}
+
+/// Makes those partitions that are not known to be there.
+async fn ensure_partitions(
+    conn: &mut PgConnection,
+    there: &mut HashSet<Partition>,
+    touched: &[Partition],
+) -> Result<(), Error> {
+    for partition in touched {
+        if !there.contains(partition) {
+            partitions::ensure(conn, *partition).await?;
+            there.insert(*partition);
+        }
+    }
+    Ok(())
 }
 
 /// The events of the items, with the ids of whom they speak of.

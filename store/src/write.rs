@@ -1,6 +1,7 @@
 //! What the sink writes: ids, partitions, rows, events and source offsets. Everything that belongs to one batch goes
 //! through one transaction that the caller opens and commits.
 
+mod bulk;
 pub mod catalog;
 pub mod events;
 pub mod histograms;

@@ -17,13 +17,13 @@ use tidewatch_store::{
         events::{self, NewAnomaly},
         offsets,
         packed::{self, Held},
-        partitions::{self, Partition},
+        partitions::Partition,
         samples,
     },
 };
 
 use super::{
-    events_of,
+    ensure_partitions, events_of,
     ids::Ids,
     settle::{Verdict, settle},
     touched,
@@ -107,12 +107,7 @@ impl Rewriter {
     ) -> Result<Outcome, Error> {
         let refused = self.resolve(conn, &batch.items).await?;
         let touched = touched(&batch.items);
-        for partition in &touched {
-            if !self.partitions.contains(partition) {
-                partitions::ensure(conn, *partition).await?;
-                self.partitions.insert(*partition);
-            }
-        }
+        ensure_partitions(conn, &mut self.partitions, &touched).await?;
         let mut transaction = conn.begin().await?;
         offsets::hold(&mut transaction, &self.group, &sources(&batch.items)).await?;
         let held = packed::hold(&mut transaction, &touched).await?;
@@ -268,8 +263,8 @@ impl Rewriter {
     }
 }
 
-/// Redis knows nothing that is older.
-const YOUNG_MS: i64 = 3_600_000;
+/// Redis knows nothing of windows that are older.
+pub(crate) const YOUNG_MS: i64 = 3_600_000;
 
 /// Topics and partitions that the items came from, each once.
 fn sources(items: &[Item]) -> Vec<(&str, i32)> {

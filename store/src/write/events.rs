@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use hashbrown::{HashMap, HashSet};
 use sqlx::{PgConnection, types::Json};
 
+use super::bulk::by_key;
 use crate::{
     Error, ExpectationRow, StoredAlert,
     history::{at, windows::band},
@@ -142,13 +143,5 @@ pub async fn expectations_there(
     conn: &mut PgConnection,
     keys: &[(i32, i64)],
 ) -> Result<HashMap<(i32, i64), ExpectationRow>, Error> {
-    let rows = sqlx::query(
-        "SELECT r.* FROM UNNEST($1::integer[], $2::timestamptz[]) AS k(id, at) CROSS JOIN LATERAL (
-             SELECT series_id, ts, window_ms, low, high FROM expectations WHERE series_id = k.id AND ts = k.at OFFSET 0) r",
-    )
-    .bind(keys.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-    .bind(keys.iter().map(|(_, ts)| at(*ts)).collect::<Vec<_>>())
-    .fetch_all(conn)
-    .await?;
-    rows.iter().map(|row| band(row).map(|row| ((row.series_id, row.ts_ms), row))).collect()
+    by_key(conn, "expectations", "series_id, ts, window_ms, low, high", keys, band).await
 }

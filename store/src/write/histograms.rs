@@ -1,11 +1,11 @@
 //! Windows of histograms into their tier's table: by binary COPY when no row can be there yet, else read, merged and written
-//! back, as those of values are ([`samples`]).
+//! back, as those of values are ([`super::samples`]).
 
 use hashbrown::HashMap;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tidewatch_schemas::Buckets;
 
-use super::samples::{self, begin, end, micros, put};
+use super::bulk::{self, column, micros, overwrite, put};
 use crate::{
     Error, HistogramRow, Tier,
     history::{
@@ -20,20 +20,7 @@ pub async fn copy_in(conn: &mut PgConnection, tier: Tier, rows: &[HistogramRow])
     if rows.is_empty() {
         return Ok(0);
     }
-    let statement = format!("COPY {} ({COLUMNS}) FROM STDIN (FORMAT binary)", tier.histograms());
-    let mut copy = conn.copy_in_raw(&statement).await?;
-    let mut piece = Vec::with_capacity(2 * samples::PIECE);
-    begin(&mut piece);
-    for row in rows {
-        put_row(&mut piece, row);
-        if piece.len() >= samples::PIECE {
-            copy.send(piece.as_slice()).await?;
-            piece.clear();
-        }
-    }
-    end(&mut piece);
-    copy.send(piece).await?;
-    Ok(copy.finish().await?)
+    bulk::copy(conn, &format!("{} ({COLUMNS})", tier.histograms()), rows.iter(), put_row).await
 }
 
 /// The rows that are there for these keys (series, time).
@@ -42,20 +29,7 @@ pub async fn existing(
     tier: Tier,
     keys: &[(i32, i64)],
 ) -> Result<HashMap<(i32, i64), HistogramRow>, Error> {
-    if keys.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let query = format!(
-        "SELECT r.* FROM UNNEST($1::integer[], $2::timestamptz[]) AS k(id, at)
-         CROSS JOIN LATERAL (SELECT {COLUMNS} FROM {} WHERE series_id = k.id AND ts = k.at OFFSET 0) r",
-        tier.histograms()
-    );
-    let rows = sqlx::query(AssertSqlSafe(query))
-        .bind(keys.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-        .bind(keys.iter().map(|(_, ts)| at(*ts)).collect::<Vec<_>>())
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(|row| histogram(row).map(|row| ((row.series_id, row.ts_ms), row))).collect()
+    bulk::by_key(conn, tier.histograms(), COLUMNS, keys, histogram).await
 }
 
 /// Writes rows, in place of what is there. `rows` are in order of (series, time), each key once.
@@ -63,7 +37,6 @@ pub async fn replace(conn: &mut PgConnection, tier: Tier, rows: &[HistogramRow])
     if rows.is_empty() {
         return Ok(());
     }
-    let set = COLUMNS.split(',').map(str::trim).skip(2).map(|column| format!("{column} = EXCLUDED.{column}"));
     // arrays of different lengths have no array of arrays: they go as text
     let query = format!(
         "INSERT INTO {} ({COLUMNS})
@@ -72,9 +45,9 @@ pub async fn replace(conn: &mut PgConnection, tier: Tier, rows: &[HistogramRow])
          FROM UNNEST($1::integer[], $2::timestamptz[], $3::bigint[], $4::float8[], $5::float8[], $6::float8[], $7::integer[],
              $8::float8[], $9::bigint[], $10::integer[], $11::text[], $12::integer[], $13::text[], $14::integer[],
              $15::bigint[]) AS n({COLUMNS})
-         ON CONFLICT (series_id, ts) DO UPDATE SET {}",
+         {}",
         tier.histograms(),
-        set.collect::<Vec<_>>().join(", ")
+        overwrite(COLUMNS)
     );
     sqlx::query(AssertSqlSafe(query))
         .bind(column(rows, |r| r.series_id))
@@ -95,10 +68,6 @@ pub async fn replace(conn: &mut PgConnection, tier: Tier, rows: &[HistogramRow])
         .execute(conn)
         .await?;
     Ok(())
-}
-
-fn column<T>(rows: &[HistogramRow], value: impl Fn(&HistogramRow) -> T) -> Vec<T> {
-    rows.iter().map(value).collect()
 }
 
 fn known(value: f64) -> Option<f64> {

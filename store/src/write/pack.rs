@@ -9,9 +9,9 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{
+    bulk,
     packed::LOCKS,
     partitions::{self, Partition, Partitioned, run},
-    samples,
 };
 use crate::{
     Error, PackedTier, WindowRow,
@@ -192,19 +192,12 @@ async fn copy(
     rows: &[WindowRow],
 ) -> Result<usize, Error> {
     let hour_of = |row: &WindowRow| row.ts_ms.div_euclid(HOUR_MS) * HOUR_MS;
-    let mut copy = conn.copy_in_raw(&format!("COPY {sibling} FROM STDIN (FORMAT binary)")).await?;
-    let mut piece = Vec::with_capacity(2 * samples::PIECE);
-    samples::begin(&mut piece);
-    for windows in rows.chunk_by(|a, b| (a.series_id, hour_of(a)) == (b.series_id, hour_of(b))) {
-        hour::put_hour(&mut piece, windows, hour_of(&windows[0]), packed.tier().window_ms());
-        if piece.len() >= samples::PIECE {
-            copy.send(piece.as_slice()).await?;
-            piece.clear();
-        }
-    }
-    samples::end(&mut piece);
-    copy.send(piece).await?;
-    Ok(copy.finish().await? as usize)
+    let hours = rows.chunk_by(|a, b| (a.series_id, hour_of(a)) == (b.series_id, hour_of(b)));
+    let window_ms = packed.tier().window_ms();
+    let put = |out: &mut Vec<u8>, windows: &[WindowRow]| {
+        hour::put_hour(out, windows, hour_of(&windows[0]), window_ms);
+    };
+    Ok(bulk::copy(conn, sibling, hours, put).await? as usize)
 }
 
 /// Deletes the windows of hours that no packed partition holds any more, a day later to be sure.

@@ -4,6 +4,7 @@
 use hashbrown::HashMap;
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::bulk::{self, column, micros, overwrite, put};
 use crate::{
     Error, Tier, WindowRow,
     history::{
@@ -18,21 +19,7 @@ pub async fn copy_in(conn: &mut PgConnection, tier: Tier, rows: &[WindowRow]) ->
     if rows.is_empty() {
         return Ok(0);
     }
-    let statement = format!("COPY {} ({COLUMNS}) FROM STDIN (FORMAT binary)", tier.table());
-    let mut copy = conn.copy_in_raw(&statement).await?;
-    // piece by piece: PostgreSQL works on one while the next is written
-    let mut piece = Vec::with_capacity(PIECE + 2 * ROW_BYTES);
-    begin(&mut piece);
-    for row in rows {
-        put_row(&mut piece, row);
-        if piece.len() >= PIECE {
-            copy.send(piece.as_slice()).await?;
-            piece.clear();
-        }
-    }
-    end(&mut piece);
-    copy.send(piece).await?;
-    Ok(copy.finish().await?)
+    bulk::copy(conn, &format!("{} ({COLUMNS})", tier.table()), rows.iter(), put_row).await
 }
 
 /// The rows that are there for these keys (series, time).
@@ -41,21 +28,7 @@ pub async fn existing(
     tier: Tier,
     keys: &[(i32, i64)],
 ) -> Result<HashMap<(i32, i64), WindowRow>, Error> {
-    if keys.is_empty() {
-        return Ok(HashMap::new());
-    }
-    // LATERAL with OFFSET 0: one look into the primary key for each, whatever the planner thinks of the table
-    let query = format!(
-        "SELECT r.* FROM UNNEST($1::integer[], $2::timestamptz[]) AS k(id, at)
-         CROSS JOIN LATERAL (SELECT {COLUMNS} FROM {} WHERE series_id = k.id AND ts = k.at OFFSET 0) r",
-        tier.table()
-    );
-    let rows = sqlx::query(AssertSqlSafe(query))
-        .bind(keys.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-        .bind(keys.iter().map(|(_, ts)| at(*ts)).collect::<Vec<_>>())
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(|row| window(row).map(|row| ((row.series_id, row.ts_ms), row))).collect()
+    bulk::by_key(conn, tier.table(), COLUMNS, keys, window).await
 }
 
 /// Writes rows, in place of what is there. `rows` are in order of (series, time), each key once.
@@ -63,15 +36,14 @@ pub async fn replace(conn: &mut PgConnection, tier: Tier, rows: &[WindowRow]) ->
     if rows.is_empty() {
         return Ok(());
     }
-    let set = COLUMNS.split(',').map(str::trim).skip(2).map(|column| format!("{column} = EXCLUDED.{column}"));
     let query = format!(
         "INSERT INTO {} ({COLUMNS})
          SELECT * FROM UNNEST($1::integer[], $2::timestamptz[], $3::bigint[], $4::float8[], $5::float8[], $6::float8[],
              $7::float8[], $8::float8[], $9::integer[], $10::integer[], $11::float8[], $12::float8[], $13::integer[],
              $14::integer[], $15::bigint[])
-         ON CONFLICT (series_id, ts) DO UPDATE SET {}",
+         {}",
         tier.table(),
-        set.collect::<Vec<_>>().join(", ")
+        overwrite(COLUMNS)
     );
     sqlx::query(AssertSqlSafe(query))
         .bind(column(rows, |r| r.series_id))
@@ -94,28 +66,7 @@ pub async fn replace(conn: &mut PgConnection, tier: Tier, rows: &[WindowRow]) ->
     Ok(())
 }
 
-fn column<T>(rows: &[WindowRow], value: impl Fn(&WindowRow) -> T) -> Vec<T> {
-    rows.iter().map(value).collect()
-}
-
-/// 2000-01-01, from which PostgreSQL counts microseconds.
-const POSTGRES_EPOCH_MS: i64 = 946_684_800_000;
-
-/// Bytes sent at once.
-pub(super) const PIECE: usize = 128 << 10;
-
 const COLUMN_COUNT: i16 = 15;
-
-/// A row of the binary format: its number of columns, then five columns of 4 bytes and ten of 8, each after its length.
-const ROW_BYTES: usize = 2 + 15 * 4 + 5 * 4 + 10 * 8;
-
-/// PostgreSQL's binary COPY format (documentation of COPY, "Binary Format"): each field is its length and its bytes, big
-/// end first.
-pub(super) fn begin(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"PGCOPY\n\xFF\r\n\0");
-    // no flags, no extension of the header
-    out.extend_from_slice(&[0; 8]);
-}
 
 fn put_row(out: &mut Vec<u8>, row: &WindowRow) {
     out.extend_from_slice(&COLUMN_COUNT.to_be_bytes());
@@ -134,25 +85,17 @@ fn put_row(out: &mut Vec<u8>, row: &WindowRow) {
     put(out, row.origin.offset.to_be_bytes());
 }
 
-/// A time as PostgreSQL's binary formats have it.
-pub(super) fn micros(ms: i64) -> i64 {
-    ms.saturating_sub(POSTGRES_EPOCH_MS).saturating_mul(1_000)
-}
-
-pub(super) fn end(out: &mut Vec<u8>) {
-    out.extend_from_slice(&(-1_i16).to_be_bytes());
-}
-
-pub(super) fn put<const N: usize>(out: &mut Vec<u8>, field: [u8; N]) {
-    out.extend_from_slice(&(N as i32).to_be_bytes());
-    out.extend_from_slice(&field);
-}
-
 #[cfg(test)]
 mod tests {
     use tidewatch_schemas::Origin;
 
-    use super::*;
+    use super::{
+        super::bulk::{POSTGRES_EPOCH_MS, begin, end},
+        *,
+    };
+
+    /// A row of the binary format: its number of columns, then five columns of 4 bytes and ten of 8, each after its length.
+    const ROW_BYTES: usize = 2 + 15 * 4 + 5 * 4 + 10 * 8;
 
     #[test]
     fn a_row_is_written_as_postgresql_documents_it() {

@@ -8,7 +8,10 @@
 //! straight line through the hour says, they take 2 or 4 bytes (the idea of ALP, Afroozeh et al., "ALP: Adaptive lossless
 //! floating-point compression", 2023).
 
-use crate::{WindowRow, write::samples::put};
+use crate::{
+    WindowRow,
+    write::bulk::{micros, put},
+};
 
 /// Columns of the tables.
 const FIELDS: i16 = 36;
@@ -156,7 +159,7 @@ pub(super) fn put_hour(out: &mut Vec<u8>, rows: &[WindowRow], hour_ms: i64, wind
 
     out.extend_from_slice(&FIELDS.to_be_bytes());
     put(out, rows[0].series_id.to_be_bytes());
-    put(out, crate::write::samples::micros(hour_ms).to_be_bytes());
+    put(out, micros(hour_ms).to_be_bytes());
     put(out, (rows.len() as i32).to_be_bytes());
     put(out, i32::from(slots[0]).to_be_bytes());
     if slots.windows(2).all(|two| two[1] - two[0] == 1) {
