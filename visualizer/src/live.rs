@@ -13,7 +13,10 @@ use std::{
 
 use serde::Serialize;
 use tidewatch_schemas::{AggregateFrame, Alert, Labels, SeriesKind};
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    oneshot,
+};
 use utoipa::ToSchema;
 
 pub(crate) mod follow;
@@ -35,8 +38,8 @@ pub(crate) const QUEUE: usize = 256;
 /// What the Kafka thread finds.
 #[derive(Debug)]
 pub(crate) enum Record {
-    /// From where on the partitions are read.
-    Begin(Position),
+    /// From where on the partitions are read; the sender is told when readers' ids are understood from there.
+    Begin(Position, oneshot::Sender<()>),
     Window(Place, AggregateFrame),
     Alert(Place, Alert),
 }

@@ -20,7 +20,7 @@ use tidewatch_service_kit::{
     kafka::{Context, KafkaConfig},
     retry,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Record,
@@ -154,8 +154,11 @@ impl Follower {
         consumer.assign(&list).map_err(|error| format!("kafka ({error})"))?;
         *known = found;
         tracing::info!(partitions = found.iter().sum::<usize>(), "live stream follows kafka");
-        let told = self.records.blocking_send(Record::Begin(next.clone()));
-        Ok(if told.is_ok() { Looked::Follows } else { Looked::Closed })
+        // ready is who understands the ids of readers that come back: not before the publisher knows the beginning
+        let (done, begun) = oneshot::channel();
+        let told = self.records.blocking_send(Record::Begin(next.clone(), done));
+        let is_open = told.is_ok() && begun.blocking_recv().is_ok();
+        Ok(if is_open { Looked::Follows } else { Looked::Closed })
     }
 
     /// `false` when nobody listens any more.

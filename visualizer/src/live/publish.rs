@@ -35,8 +35,10 @@ pub(crate) async fn publish(app: Arc<App>, mut records: mpsc::Receiver<Record>) 
     let mut ids = Ids::default();
     while let Some(record) = records.recv().await {
         let event = match record {
-            Record::Begin(at) => {
+            Record::Begin(at, done) => {
                 app.events.begin(&at);
+                // an error only says that the follower is gone
+                let _ = done.send(());
                 continue;
             }
             Record::Window(_, frame) if frame.kind != AggregateKind::Final || frame.window_ms != FINE => {
