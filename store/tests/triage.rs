@@ -4,8 +4,7 @@
 
 use tidewatch_schemas::{Alert, AlertStatus, Labels, RelatedSeries, Series, Severity};
 use tidewatch_store::{
-    Acknowledgement, AlertQuery, Error, IncidentQuery, NewSilence, Scope, SilenceState, StoredAlert,
-    TrackedQuery,
+    Acknowledgement, Error, IncidentQuery, NewSilence, Scope, SilenceState, StoredAlert, TrackedQuery,
     testing::{Database, Stack},
     write::{
         catalog,
@@ -81,12 +80,11 @@ async fn database() -> (Database, i32, Vec<i32>) {
     (db, web.0, ids)
 }
 
-async fn tracked(db: &Database, query: TrackedQuery) -> Vec<(String, Option<String>, Vec<i32>)> {
-    let query = TrackedQuery {
-        alerts: AlertQuery { limit: 9, ..query.alerts },
-        now_ms: if query.now_ms == 0 { NOW } else { query.now_ms },
-        ..query
-    };
+async fn tracked(db: &Database, mut query: TrackedQuery) -> Vec<(String, Option<String>, Vec<i32>)> {
+    query.alerts.limit = 9;
+    if query.now_ms == 0 {
+        query.now_ms = NOW;
+    }
     let alerts = db.store.history.tracked_alerts(&query).await.expect("alerts");
     let short = alerts
         .into_iter()

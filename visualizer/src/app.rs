@@ -213,6 +213,11 @@ impl App {
         self.kept.forget(|key| ["server", "fleet", "names"].iter().any(|about| key.starts_with(about)));
     }
 
+    /// People did something about alerts: an answer of before is given out no more.
+    pub(crate) fn forget_alerts(&self) {
+        self.kept.forget(|key| ["alerts", "incident", "silence"].iter().any(|about| key.starts_with(about)));
+    }
+
     pub(crate) fn is_degraded(&self) -> bool {
         self.redis_away.load(Ordering::Relaxed) || self.store.hot.is_open()
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! request -> params -> Redis, else PostgreSQL (store) -> columns, rows, fleet, chart -> JSON, SVG, PNG -> fresh     (kept for when PostgreSQL is away)
 //! PATCH of a server -> edit -> PostgreSQL, Redis
+//! what people do about alerts -> acknowledge, silences -> PostgreSQL
 //! Kafka metrics.10s, alerts -> live: follow > publish > stream -> server-sent events
 //! web/dist (built by npm, embedded) -> pages
 //! ```
@@ -18,17 +19,21 @@ mod fresh;
 mod keep;
 mod matchers;
 mod params;
+mod sent;
 
+mod acknowledge;
 mod chart;
 mod cursor;
 mod edit;
 mod events;
 mod fleet;
+mod incidents;
 mod names;
 mod query;
 mod rate;
 mod samples;
 mod servers;
+mod silences;
 mod views;
 
 mod live;

@@ -48,10 +48,14 @@ const PROBLEMS: [(&str, &str, &str); 12] = [
     ),
     ("401", "NoKey", "No key, a wrong one, or a session that has ended"),
     ("403", "RoleNotAllowed", "The key's role may not do this"),
-    ("404", "Unknown", "No server, or no metric, has this name"),
+    ("404", "Unknown", "Nothing has this name or id"),
     ("412", "PreconditionFailed", "`If-Match`: no server has a strong tag"),
     ("413", "TooLarge", "The body is longer than 64 KiB"),
-    ("415", "WrongType", "The body is no JSON merge patch; `Accept-Patch` says what it may be"),
+    (
+        "415",
+        "WrongType",
+        "The body is of another type than the call reads; of a merge patch `Accept-Patch` says which it may be",
+    ),
     (
         "422",
         "TooSlow",
@@ -109,15 +113,11 @@ fn document() -> Value {
         }
     }
     for (path, item) in all["paths"].as_object_mut().into_iter().flatten() {
-        for operation in each(item) {
-            complete(path, operation);
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            complete(path, method, operation);
         }
     }
     all
-}
-
-fn each(object: &mut Value) -> impl Iterator<Item = &mut Value> {
-    object.as_object_mut().into_iter().flat_map(Map::values_mut)
 }
 
 fn problem(name: &str, when: &str) -> Value {
@@ -140,14 +140,14 @@ fn refer(kind: &str, names: &[&str]) -> Value {
 }
 
 /// Headers and errors of one call.
-fn complete(path: &str, operation: &mut Value) {
+fn complete(path: &str, method: &str, operation: &mut Value) {
     let names = |wanted: &[&str]| {
         let parameters = operation["parameters"].as_array().into_iter().flatten();
         parameters.filter_map(|one| one["name"].as_str()).any(|name| wanted.contains(&name))
     };
     let (is_paged, may_be_unknown) = (names(&["cursor"]), path.contains('{') || names(&["server", "metric"]));
     let reads = operation["tags"][0] != ABOUT;
-    let changes = !operation["requestBody"].is_null();
+    let (changes, sends) = (method != "get", !operation["requestBody"].is_null());
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         if !status.starts_with('2') {
             continue;
@@ -171,7 +171,8 @@ fn complete(path: &str, operation: &mut Value) {
     for (status, name, _) in PROBLEMS {
         let can_be = match status {
             "404" => may_be_unknown,
-            "412" | "413" | "415" => changes,
+            "412" => method == "patch",
+            "413" | "415" => sends,
             "422" => reads,
             _ => true,
         };
