@@ -22,6 +22,7 @@ mod many;
 mod people;
 pub(crate) mod seed;
 pub(crate) mod stack;
+mod triage;
 
 use seed::{GAP, NOW, RESTART, START, Seeded};
 use stack::Stack;
