@@ -156,7 +156,10 @@ pub(crate) async fn silence(
 /// Silence alerts for a while: they are marked, and raised all the same.
 #[utoipa::path(
     post, path = "/api/v1/silences", tag = "Incidents",
-    request_body(content = SilenceBody, description = "Only an admin may"),
+    request_body(
+        content = SilenceBody, description = "Only an admin may",
+        example = json!({"matchers": {"server": "web-*"}, "ends_at": "now+2h", "comment": "New disks"})
+    ),
     responses((
         status = 201, description = "The silence", body = SilenceView,
         headers(("Location" = String, description = "Where it is"))

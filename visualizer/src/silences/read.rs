@@ -26,7 +26,6 @@ const LONGEST: i64 = 400 * DAY;
 
 /// What is silenced, when and why.
 #[derive(ToSchema)]
-#[schema(example = json!({"matchers": {"server": "web-*"}, "ends_at": "now+2h", "comment": "New disks"}))]
 #[expect(
     dead_code,
     reason = "the document's: the body is read member by member, to name the one that is no good"
