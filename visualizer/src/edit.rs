@@ -75,6 +75,20 @@ pub(crate) async fn patch(
     })
 }
 
+/// A header's text; empty when it is not there.
+pub(crate) fn said<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// The client's name by the door's word; 403 for whoever is no admin.
+pub(crate) fn admin<'a>(headers: &'a HeaderMap, may: &str) -> Result<&'a str, Problem> {
+    if said(headers, "x-tidewatch-role") != "admin" {
+        let detail = format!("only an admin may {may}");
+        return Err(Problem::new(StatusCode::FORBIDDEN, "role_not_allowed", detail));
+    }
+    Ok(said(headers, "x-tidewatch-client"))
+}
+
 async fn change(
     app: &App,
     wanted: &str,
@@ -82,14 +96,7 @@ async fn change(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if said("x-tidewatch-role") != "admin" {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "role_not_allowed",
-            "only an admin may change a server",
-        ));
-    }
+    let client = admin(headers, "change a server")?;
     Params::parse(query, &[])?;
     let patch = read(headers, body).await?;
     let id = app.server(wanted).await?.id;
@@ -103,7 +110,7 @@ async fn change(
         Err(Error::TooMuch(most)) => return Err(bad_value("labels", &format!("may be {most} at most"))),
         patched => patched.map_err(Failure::from)?.ok_or_else(|| unknown_server(wanted))?,
     };
-    tracing::info!(client = said("x-tidewatch-client"), server = server.name, "server changed by a person");
+    tracing::info!(client, server = server.name, "server changed by a person");
     app.store.hot.replace_server(&server).await;
     app.forget_servers().await;
     let answer = server_view(app, &id.to_string(), Mode::Fresh).await?;

@@ -3,6 +3,7 @@
 //! ```text
 //! request -> params -> Redis, else PostgreSQL (store) -> columns, rows, fleet, chart -> JSON, SVG, PNG -> fresh     (kept for when PostgreSQL is away)
 //! PATCH of a server -> edit -> PostgreSQL, Redis
+//! POST .../collect -> collect -> Kafka collect.requests
 //! Kafka metrics.10s, alerts -> live: follow > publish > stream -> server-sent events
 //! web/dist (built by npm, embedded) -> pages
 //! ```
@@ -20,6 +21,7 @@ mod matchers;
 mod params;
 
 mod chart;
+mod collect;
 mod cursor;
 mod edit;
 mod events;

@@ -1,7 +1,8 @@
 //! The HTTP surface: which path is answered by what, and what every answer carries. In: requests. Out: JSON with its source,
 //! kept answers while PostgreSQL is away, the live stream, the pages.
 //!
-//! Keeps: a stale answer always says so and how old it is; no question takes more than its share; one call changes anything.
+//! Keeps: a stale answer always says so and how old it is; no question takes more than its share; one call changes anything, and one
+//! asks a collector.
 
 use std::{
     sync::Arc,
@@ -14,7 +15,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use serde::Serialize;
 use tidewatch_service_kit::http::{Problem, request_ids};
@@ -24,7 +25,7 @@ use utoipa::OpenApi;
 use crate::{
     app::{App, Failure, Mode, busy},
     chart::ChartQuestion,
-    edit,
+    collect, edit,
     events::Filter,
     fleet::{self, Overview},
     format::Format,
@@ -55,6 +56,7 @@ static DEGRADED: HeaderName = HeaderName::from_static("x-tidewatch-degraded");
         servers,
         server,
         edit::patch,
+        collect::collect,
         metrics,
         query,
         chart,
@@ -86,6 +88,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), take_turns));
     Router::new()
         .merge(questions)
+        .route("/api/v1/servers/{server}/collect", post(collect::collect))
         .route("/api/v1/live", get(live::stream::live))
         .route("/api/v1/openapi.json", get(openapi::describe))
         .route("/healthz", get(async || "ok\n"))
@@ -133,6 +136,9 @@ fn route_of(path: &str) -> &'static str {
         return if path.starts_with("/api") { "/api/other" } else { "pages" };
     };
     match rest.split('/').next().unwrap_or_default() {
+        "servers" if rest.matches('/').count() == 2 && rest.ends_with("/collect") => {
+            "/api/v1/servers/{server}/collect"
+        }
         "servers" if rest.contains('/') => "/api/v1/servers/{server}",
         "servers" => "/api/v1/servers",
         "metrics" => "/api/v1/metrics/{server}",
