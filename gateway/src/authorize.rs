@@ -17,7 +17,7 @@ use crate::{
 enum Right {
     Read,
     Write,
-    /// Say something of a server.
+    /// Say something of a server, or ask something of its collector.
     Administer,
     /// Any role will do.
     BeKnown,
@@ -44,12 +44,12 @@ fn right(place: Place, method: &Method) -> Result<Right, &'static str> {
         (Place::Page | Place::SignIn, m) if GET.contains(m) => Right::Nothing,
         (Place::Session, &Method::POST) | (Place::Nowhere, _) => Right::Nothing,
         (Place::Read | Place::Server, m) if GET.contains(m) => Right::Read,
-        (Place::Server, &Method::PATCH) => Right::Administer,
+        (Place::Server, &Method::PATCH) | (Place::Collect, &Method::POST) => Right::Administer,
         (Place::Ingest, &Method::POST) => Right::Write,
         (Place::Session, m) if GET.contains(m) || m == Method::DELETE => Right::BeKnown,
         (Place::Page | Place::SignIn | Place::Read, _) => return Err("GET, HEAD"),
         (Place::Server, _) => return Err("GET, HEAD, PATCH"),
-        (Place::Ingest, _) => return Err("POST"),
+        (Place::Ingest | Place::Collect, _) => return Err("POST"),
         (Place::Session, _) => return Err("GET, HEAD, POST, DELETE"),
         (Place::NowhereInApi, _) => Right::BeKnown,
     };

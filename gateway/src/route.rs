@@ -165,7 +165,7 @@ impl Door {
         let caller = caller.ok();
         match place {
             Place::Ingest => self.forwarder.forward(&self.ingest, peer, caller.as_ref(), request).await,
-            Place::Read | Place::Server | Place::Page => {
+            Place::Read | Place::Server | Place::Collect | Place::Page => {
                 self.forwarder.forward(&self.visualizer, peer, caller.as_ref(), request).await
             }
             Place::Session => {

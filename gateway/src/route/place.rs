@@ -11,6 +11,8 @@ pub(crate) enum Place {
     Read,
     /// One server, of which people may say something.
     Server,
+    /// Where a server is asked to be collected at once.
+    Collect,
     Session,
     SignIn,
     /// The pages and their files, public.
@@ -57,10 +59,12 @@ impl Place {
         match (segments.next(), segments.next(), segments.next()) {
             (Some("v1"), Some("ingest"), None) => Self::Ingest,
             (Some("v1"), Some("session"), None) => Self::Session,
-            (Some("v1"), Some("servers"), Some(server))
-                if !server.is_empty() && segments.next().is_none() =>
-            {
-                Self::Server
+            (Some("v1"), Some("servers"), Some(server)) if !server.is_empty() => {
+                match (segments.next(), segments.next()) {
+                    (None, _) => Self::Server,
+                    (Some("collect"), None) => Self::Collect,
+                    _ => Self::Read,
+                }
             }
             (Some("v1"), Some(name), _) if READ.contains(&name) => Self::Read,
             _ => Self::NowhereInApi,
@@ -68,7 +72,7 @@ impl Place {
     }
 
     pub(crate) fn is_in_api(self) -> bool {
-        matches!(self, Self::Ingest | Self::Read | Self::Server | Self::Session | Self::NowhereInApi)
+        !matches!(self, Self::SignIn | Self::Page | Self::Nowhere)
     }
 
     /// As the metrics call it.
@@ -76,6 +80,7 @@ impl Place {
         match self {
             Self::Ingest => "ingest",
             Self::Read | Self::Server => "read",
+            Self::Collect => "collect",
             Self::Session => "session",
             Self::SignIn => "sign-in",
             Self::Page => "page",
@@ -133,6 +138,12 @@ mod tests {
             ("/api/v1/servers/", Place::Read),
             ("/api/v1/servers/web-1/", Place::Read),
             ("/api/v1/servers/web-1/x", Place::Read),
+            ("/api/v1/servers/web-1/collect", Place::Collect),
+            ("/api/v1/servers/collect", Place::Server),
+            ("/api/v1/servers/web-1/collect/", Place::Read),
+            ("/api/v1/servers/web-1/collect/x", Place::Read),
+            ("/api/v1/servers//collect", Place::NowhereInApi),
+            ("/api/v1/metrics/web-1/collect", Place::Read),
             ("/api/v1/metrics/1", Place::Read),
             ("/api/v1/query", Place::Read),
             ("/api/v1/metric-names", Place::Read),
