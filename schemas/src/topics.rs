@@ -136,7 +136,8 @@ impl Topics {
                 ..topic(self.layouts(), Cleanup::CompactAndDeleteAfterHours(7 * DAY))
             },
             TopicSpec { partitions: 1, ..topic(self.filters(), Cleanup::Compact) },
-            // every collector reads all of it, and what is older than half a minute is passed over
+            // every collector reads all of it, and what is older than half a minute is passed over; keyed by server, but no stage
+            // reads it beside another topic
             TopicSpec { partitions: 1, ..topic(self.collect_requests(), Cleanup::DeleteAfterHours(1)) },
             topic(self.window(10_000), kept(3)),
             topic(self.window(60_000), kept(7)),
