@@ -117,10 +117,16 @@ pub(crate) fn start(
 
 /// Until the next tick, or a request that needs a collection of its own; `false` at the wish to stop.
 fn wait(heard: &mpsc::Receiver<Word>, interval: Duration, pace: &Pace, metrics: &Metrics) -> bool {
+    let tick = Instant::now() + until_next(interval);
     loop {
-        match heard.recv_timeout(until_next(interval)) {
+        let left = tick.saturating_duration_since(Instant::now());
+        // however many ask, no tick is missed
+        if left.is_zero() {
+            return true;
+        }
+        match heard.recv_timeout(left) {
             Err(mpsc::RecvTimeoutError::Timeout) => return true,
-            Ok(Word::Collect) if pace.needs(Instant::now(), until_next(interval)) => {
+            Ok(Word::Collect) if pace.needs(Instant::now(), tick) => {
                 metrics.record_collect_request(Outcome::Collected);
                 return true;
             }

@@ -34,10 +34,11 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Whether a request that is heard at `now` needs a collection; the next tick is `until_tick` away. What came while a collection
-    /// was under way is heard when it ends.
-    pub(crate) fn needs(&self, now: Instant, until_tick: Duration) -> bool {
-        until_tick >= APART && self.ended.is_none_or(|ended| now.saturating_duration_since(ended) >= APART)
+    /// Whether a request that is heard at `now` needs a collection of its own. What came while one was under way is heard when
+    /// it ends.
+    pub(crate) fn needs(&self, now: Instant, tick: Instant) -> bool {
+        let is_apart = |before: Instant, after: Instant| after.saturating_duration_since(before) >= APART;
+        is_apart(now, tick) && self.ended.is_none_or(|ended| is_apart(ended, now))
     }
 
     pub(crate) fn ended(&mut self, now: Instant) {
@@ -50,7 +51,6 @@ mod tests {
     use super::*;
 
     const NOW: i64 = 1_795_000_000_000;
-    const MINUTE: Duration = Duration::from_mins(1);
 
     fn request(server: &str, requested_at: i64) -> CollectRequest {
         CollectRequest { id: String::new(), server: server.into(), requested_at, requested_by: String::new() }
@@ -76,21 +76,23 @@ mod tests {
     fn requests_of_one_second_are_one() {
         let (start, mut pace) = (Instant::now(), Pace::default());
         let at = |ms: u64| start + Duration::from_millis(ms);
-        assert!(pace.needs(at(0), MINUTE), "nothing was collected yet");
+        let tick = at(60_000);
+        assert!(pace.needs(at(0), tick), "nothing was collected yet");
         // it took 300 ms, in which others came: they are heard at its end
         pace.ended(at(300));
-        assert!(!pace.needs(at(300), MINUTE));
-        assert!(!pace.needs(at(1_299), MINUTE));
-        assert!(pace.needs(at(1_300), MINUTE));
+        assert!(!pace.needs(at(300), tick));
+        assert!(!pace.needs(at(1_299), tick));
+        assert!(pace.needs(at(1_300), tick));
         pace.ended(at(1_310));
-        assert!(!pace.needs(at(1_400), MINUTE));
+        assert!(!pace.needs(at(1_400), tick));
     }
 
     #[test]
     fn a_tick_within_a_second_answers_it() {
-        let pace = Pace::default();
-        assert!(!pace.needs(Instant::now(), Duration::from_millis(999)));
-        assert!(pace.needs(Instant::now(), APART));
+        let (now, pace) = (Instant::now(), Pace::default());
+        assert!(!pace.needs(now, now + Duration::from_millis(999)));
+        assert!(!pace.needs(now + APART, now), "it is due");
+        assert!(pace.needs(now, now + APART));
     }
 
     #[test]
@@ -98,7 +100,7 @@ mod tests {
         let (start, mut pace, mut collected) = (Instant::now(), Pace::default(), 0);
         for ms in (0..10_000).step_by(7) {
             let now = start + Duration::from_millis(ms);
-            if pace.needs(now, MINUTE) {
+            if pace.needs(now, start + Duration::from_mins(1)) {
                 collected += 1;
                 pace.ended(now);
             }
