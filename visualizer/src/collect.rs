@@ -40,7 +40,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Collect)]
 pub(crate) struct CollectView {
-    /// As in `X-Request-Id`; the collector's log has it too
+    /// As in `X-Request-Id`
     id: String,
     /// Its name
     server: String,
