@@ -17,7 +17,7 @@ use crate::{
 enum Right {
     Read,
     Write,
-    /// Say something of a server, or do something about alerts.
+    /// Say something of a server, ask something of its collector, or do something about alerts.
     Administer,
     /// Any role will do.
     BeKnown,
@@ -45,6 +45,7 @@ fn right(place: Place, method: &Method) -> Result<Right, &'static str> {
         (Place::Session, &Method::POST) | (Place::Nowhere, _) => Right::Nothing,
         (Place::Read | Place::Server | Place::Silences | Place::Silence, m) if GET.contains(m) => Right::Read,
         (Place::Server, &Method::PATCH)
+        | (Place::Collect, &Method::POST)
         | (Place::Acknowledge, &Method::POST | &Method::DELETE)
         | (Place::Silences, &Method::POST)
         | (Place::Silence, &Method::DELETE) => Right::Administer,
@@ -55,7 +56,7 @@ fn right(place: Place, method: &Method) -> Result<Right, &'static str> {
         (Place::Acknowledge, _) => return Err("POST, DELETE"),
         (Place::Silences, _) => return Err("GET, HEAD, POST"),
         (Place::Silence, _) => return Err("GET, HEAD, DELETE"),
-        (Place::Ingest, _) => return Err("POST"),
+        (Place::Ingest | Place::Collect, _) => return Err("POST"),
         (Place::Session, _) => return Err("GET, HEAD, POST, DELETE"),
         (Place::NowhereInApi, _) => Right::BeKnown,
     };

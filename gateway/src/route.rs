@@ -167,6 +167,7 @@ impl Door {
             Place::Ingest => self.forwarder.forward(&self.ingest, peer, caller.as_ref(), request).await,
             Place::Read
             | Place::Server
+            | Place::Collect
             | Place::Acknowledge
             | Place::Silences
             | Place::Silence

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     chart,
+    collect::Requests,
     fleet::{self, Overview},
     keep::{Kept, Shared, SharedByKey},
     live::Events,
@@ -132,6 +133,7 @@ pub(crate) struct App {
     pub(crate) queries: Semaphore,
     pub(crate) live_clients: Arc<Semaphore>,
     pub(crate) drawing: Arc<Semaphore>,
+    pub(crate) requests: Requests,
     pub(crate) max_points: usize,
     pub(crate) silent_after: i64,
     pub(crate) kept: Kept,
@@ -164,6 +166,7 @@ impl App {
             queries: Semaphore::new(config.visualizer_concurrency),
             live_clients: Arc::new(Semaphore::new(config.visualizer_live_clients)),
             drawing: Arc::new(Semaphore::new(chart::DRAWN_AT_ONCE)),
+            requests: Requests::new(&config.kafka),
             max_points: config.visualizer_max_points,
             silent_after: config.visualizer_silent_after.as_millis() as i64,
             kept: Kept::new(config.visualizer_kept_answers, config.visualizer_kept_mib << 20),

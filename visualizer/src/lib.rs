@@ -4,6 +4,7 @@
 //! request -> params -> Redis, else PostgreSQL (store) -> columns, rows, fleet, chart -> JSON, SVG, PNG -> fresh     (kept for when PostgreSQL is away)
 //! PATCH of a server -> edit -> PostgreSQL, Redis
 //! what people do about alerts -> acknowledge, silences -> PostgreSQL
+//! POST .../collect -> collect -> Kafka collect.requests
 //! Kafka metrics.10s, alerts -> live: follow > publish > stream -> server-sent events
 //! web/dist (built by npm, embedded) -> pages
 //! ```
@@ -23,6 +24,7 @@ mod sent;
 
 mod acknowledge;
 mod chart;
+mod collect;
 mod cursor;
 mod edit;
 mod events;

@@ -61,9 +61,17 @@ const PROBLEMS: [(&str, &str, &str); 12] = [
         "TooSlow",
         "The database gave up on the question; or a member of the body is no good, and `parameter` names it",
     ),
-    ("429", "TooManyRequests", "The caller's bucket is empty; `Retry-After` says until when"),
+    (
+        "429",
+        "TooManyRequests",
+        "The caller's bucket is empty, or the server was asked to collect a moment ago; `Retry-After` says until when",
+    ),
     ("500", "Internal", "A fault of the service; its log says which, by `request_id`"),
-    ("503", "Unavailable", "The history cannot be read, all turns are taken, or no instance is there"),
+    (
+        "503",
+        "Unavailable",
+        "The history cannot be read, Kafka does not take a request to collect, all turns are taken, or no instance is there",
+    ),
     ("504", "Timeout", "The service did not answer the gateway in time"),
 ];
 
@@ -147,15 +155,19 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     };
     let (is_paged, may_be_unknown) = (names(&["cursor"]), path.contains('{') || names(&["server", "metric"]));
     let reads = operation["tags"][0] != ABOUT;
-    let (changes, sends) = (method != "get", !operation["requestBody"].is_null());
+    let (changes, takes_body) = (method != "get", !operation["requestBody"].is_null());
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         if !status.starts_with('2') {
             continue;
         }
         let mut headers = vec!["X-Request-Id", "RateLimit", "RateLimit-Policy"];
         if reads && response["content"]["text/event-stream"].is_null() {
-            headers.extend(["X-Tidewatch-Source", "X-Tidewatch-Degraded", "Cache-Control"]);
-            if !changes {
+            headers.extend(["X-Tidewatch-Degraded", "Cache-Control"]);
+            // what is only accepted came from nowhere yet
+            if status == "200" {
+                headers.push("X-Tidewatch-Source");
+            }
+            if method == "get" {
                 headers.extend(["X-Tidewatch-As-Of", "X-Tidewatch-Stale", "Age", "ETag"]);
             }
         }
@@ -172,7 +184,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         let can_be = match status {
             "404" => may_be_unknown,
             "412" => method == "patch",
-            "413" | "415" => sends,
+            "413" | "415" => takes_body,
             "422" => reads,
             _ => true,
         };

@@ -25,7 +25,7 @@ use crate::{
     acknowledge,
     app::{App, Failure, Mode, busy},
     chart::ChartQuestion,
-    edit,
+    collect, edit,
     events::Filter,
     fleet::{self, Overview},
     format::Format,
@@ -58,6 +58,7 @@ static DEGRADED: HeaderName = HeaderName::from_static("x-tidewatch-degraded");
         servers,
         server,
         edit::patch,
+        collect::collect,
         metrics,
         query,
         chart,
@@ -105,6 +106,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), take_turns));
     Router::new()
         .merge(questions)
+        .route("/api/v1/servers/{server}/collect", post(collect::collect))
         .route("/api/v1/live", get(live::stream::live))
         .route("/api/v1/openapi.json", get(openapi::describe))
         .route("/healthz", get(async || "ok\n"))
@@ -152,6 +154,9 @@ fn route_of(path: &str) -> &'static str {
         return if path.starts_with("/api") { "/api/other" } else { "pages" };
     };
     match rest.split('/').next().unwrap_or_default() {
+        "servers" if rest.matches('/').count() == 2 && rest.ends_with("/collect") => {
+            "/api/v1/servers/{server}/collect"
+        }
         "servers" if rest.contains('/') => "/api/v1/servers/{server}",
         "servers" => "/api/v1/servers",
         "metrics" => "/api/v1/metrics/{server}",

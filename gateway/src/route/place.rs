@@ -16,6 +16,8 @@ pub(crate) enum Place {
     Silences,
     /// One of them.
     Silence,
+    /// Where a server is asked to be collected at once.
+    Collect,
     Session,
     SignIn,
     /// The pages and their files, public.
@@ -67,6 +69,9 @@ impl Place {
             [Some("v1"), Some("ingest"), None, ..] => Self::Ingest,
             [Some("v1"), Some("session"), None, ..] => Self::Session,
             [Some("v1"), Some("servers"), Some(server), None, _] if !server.is_empty() => Self::Server,
+            [Some("v1"), Some("servers"), Some(server), Some("collect"), None] if !server.is_empty() => {
+                Self::Collect
+            }
             [Some("v1"), Some("alerts"), Some(alert), Some("acknowledge"), None] if !alert.is_empty() => {
                 Self::Acknowledge
             }
@@ -86,6 +91,7 @@ impl Place {
         match self {
             Self::Ingest => "ingest",
             Self::Read | Self::Server | Self::Acknowledge | Self::Silences | Self::Silence => "read",
+            Self::Collect => "collect",
             Self::Session => "session",
             Self::SignIn => "sign-in",
             Self::Page => "page",
@@ -154,6 +160,12 @@ mod tests {
             ("/api/v1/silences/", Place::Read),
             ("/api/v1/silences/1", Place::Silence),
             ("/api/v1/silences/1/x", Place::Read),
+            ("/api/v1/servers/web-1/collect", Place::Collect),
+            ("/api/v1/servers/collect", Place::Server),
+            ("/api/v1/servers/web-1/collect/", Place::Read),
+            ("/api/v1/servers/web-1/collect/x", Place::Read),
+            ("/api/v1/servers//collect", Place::NowhereInApi),
+            ("/api/v1/metrics/web-1/collect", Place::Read),
             ("/api/v1/metrics/1", Place::Read),
             ("/api/v1/query", Place::Read),
             ("/api/v1/metric-names", Place::Read),

@@ -16,6 +16,7 @@ use super::*;
 use crate::{live, metrics::Metrics, watch};
 
 mod charts;
+mod collect;
 mod freshness;
 mod histograms;
 mod many;
