@@ -223,6 +223,8 @@ async fn a_histogram_is_a_series_of_its_own_whatever_it_is_called() {
     assert_eq!((made[0].unit.as_str(), &made[0].labels), ("seconds", &took.labels));
     let names = ["took".to_owned()];
     assert_eq!(history.series(server, &[]).await.expect("series").len(), 2);
+    assert_eq!(history.histogram_names(9).await.expect("names"), names);
+    assert!(history.histogram_names(0).await.expect("no names").is_empty());
     assert_eq!(history.histogram_series(server, &[]).await.expect("histograms"), made);
     assert_eq!(history.histogram_series(server, &["load".to_owned()]).await.expect("none"), []);
     let ids = |series: Vec<tidewatch_store::SeriesMeta>| series.iter().map(|one| one.id).collect::<Vec<_>>();

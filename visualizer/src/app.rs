@@ -140,6 +140,8 @@ pub(crate) struct App {
     pub(crate) past: Shared<fleet::Past>,
     /// From when on each tier has windows.
     pub(crate) kept_from: Shared<[Option<i64>; 4]>,
+    /// Names that histograms of some server have.
+    pub(crate) histogram_names: Shared<Vec<String>>,
     directory: Shared<Directory>,
     /// The summary gauges of a range of the fleet page.
     pub(crate) gauges: SharedByKey<Vec<FleetPoint>>,
@@ -171,6 +173,7 @@ impl App {
             overview: Shared::default(),
             past: Shared::default(),
             kept_from: Shared::default(),
+            histogram_names: Shared::default(),
             directory: Shared::default(),
             gauges: SharedByKey::default(),
             reduced: SharedByKey::default(),
