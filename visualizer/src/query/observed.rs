@@ -11,7 +11,6 @@ use tidewatch_store::{Error as StoreError, HistogramQuery, HistogramRow, History
 use super::{
     SeriesView,
     columns::{Columns, Grid},
-    quantile,
 };
 use crate::{
     app::{App, Failure, Mode, SHARED, busy, too_much},
@@ -47,7 +46,7 @@ impl Stat {
             Self::Sum => finite(observed.sum),
             Self::Count => finite(count),
             Self::Rate => finite(count * 1_000.0 / step_ms as f64),
-            Self::Quantile(q) => quantile::of_distribution(observed, q).and_then(finite),
+            Self::Quantile(q) => observed.quantile(q).and_then(finite),
         }
     }
 
