@@ -140,8 +140,11 @@ pub(crate) struct App {
     pub(crate) redis_away: AtomicBool,
     pub(crate) overview: Shared<Overview>,
     pub(crate) past: Shared<fleet::Past>,
+    pub(crate) series_counts: Shared<HashMap<i32, i64>>,
     /// From when on each tier has windows.
     pub(crate) kept_from: Shared<[Option<i64>; 4]>,
+    /// Names that histograms of some server have.
+    pub(crate) histogram_names: Shared<Vec<String>>,
     directory: Shared<Directory>,
     /// The summary gauges of a range of the fleet page.
     pub(crate) gauges: SharedByKey<Vec<FleetPoint>>,
@@ -173,7 +176,9 @@ impl App {
             redis_away: AtomicBool::new(false),
             overview: Shared::default(),
             past: Shared::default(),
+            series_counts: Shared::default(),
             kept_from: Shared::default(),
+            histogram_names: Shared::default(),
             directory: Shared::default(),
             gauges: SharedByKey::default(),
             reduced: SharedByKey::default(),

@@ -73,11 +73,6 @@ pub(crate) async fn patch(
     })
 }
 
-/// A header's text; empty when it is not there.
-pub(crate) fn said<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
 async fn change(
     app: &App,
     wanted: &str,
