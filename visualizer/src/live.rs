@@ -38,7 +38,7 @@ pub(crate) const QUEUE: usize = 256;
 /// What the Kafka thread finds.
 #[derive(Debug)]
 pub(crate) enum Record {
-    /// From where on the partitions are read; the sender is told when readers' ids are understood from there.
+    /// From where on the partitions are read, and whom to tell that readers' ids are understood now.
     Begin(Position, oneshot::Sender<()>),
     Window(Place, AggregateFrame),
     Alert(Place, Alert),

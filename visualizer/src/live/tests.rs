@@ -78,6 +78,8 @@ type Running = tokio::task::JoinHandle<Result<(), crate::Error>>;
 async fn run(config: crate::Config, deps: &Deps, shutdown: &Shutdown) -> (std::net::SocketAddr, Running) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let address = listener.local_addr().expect("address");
+    // named before the instance does it: who has no parts yet would be ready at once
+    deps.health.component("visualizer live stream");
     let running = tokio::spawn(crate::run_on(listener, config, deps.clone(), shutdown.clone()));
     let ready = async {
         while !deps.health.is_ready() {
