@@ -45,9 +45,8 @@ fn right(place: Place, method: &Method) -> Result<Right, &'static str> {
         (Place::Session, &Method::POST) | (Place::Nowhere, _) => Right::Nothing,
         (Place::Read | Place::Server | Place::Silences | Place::Silence, m) if GET.contains(m) => Right::Read,
         (Place::Server, &Method::PATCH)
-        | (Place::Collect, &Method::POST)
+        | (Place::Collect | Place::Silences, &Method::POST)
         | (Place::Acknowledge, &Method::POST | &Method::DELETE)
-        | (Place::Silences, &Method::POST)
         | (Place::Silence, &Method::DELETE) => Right::Administer,
         (Place::Ingest, &Method::POST) => Right::Write,
         (Place::Session, m) if GET.contains(m) || m == Method::DELETE => Right::BeKnown,

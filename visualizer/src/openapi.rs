@@ -155,7 +155,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     };
     let (is_paged, may_be_unknown) = (names(&["cursor"]), path.contains('{') || names(&["server", "metric"]));
     let reads = operation["tags"][0] != ABOUT;
-    let (changes, takes_body) = (method != "get", !operation["requestBody"].is_null());
+    let takes_body = !operation["requestBody"].is_null();
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         if !status.starts_with('2') {
             continue;
