@@ -45,6 +45,9 @@ class Sent:
         self.rng = random.Random(11)
         self.pipeline, self.client = pipeline, topics.producer(pipeline)
         self.begin = (int(time.time() * 1000) - 70_000) // TEN * TEN
+        if self.begin % MINUTE == 0:
+            # the frames of a minute are to fall into two
+            self.begin -= TEN
         # (server, time, values, scale)
         self.observed = []
         self.grown = {bound: 0 for bound in BOUNDS}
