@@ -113,6 +113,9 @@ class Check:
     def use(self) -> None:
         """Everything that people and programs ask for, and what comes in meanwhile."""
         servers = json.loads(wait_until(lambda: self.ask("servers"), 60, "a visualizer that answers"))
+        for path in ("incidents", "silences"):
+            self.ask(path)
+        self.ask("incidents", state="firing", server=servers[0]["name"])
         name = servers[len(servers) // 2]["name"]
         for since in ("now-10m", "now-5h", "now-24h", "now-20d"):
             span = {"from": since}

@@ -17,7 +17,7 @@ use crate::{
 enum Right {
     Read,
     Write,
-    /// Say something of a server.
+    /// Say something of a server, ask something of its collector, or do something about alerts.
     Administer,
     /// Any role will do.
     BeKnown,
@@ -43,13 +43,19 @@ fn right(place: Place, method: &Method) -> Result<Right, &'static str> {
     let found = match (place, method) {
         (Place::Page | Place::SignIn, m) if GET.contains(m) => Right::Nothing,
         (Place::Session, &Method::POST) | (Place::Nowhere, _) => Right::Nothing,
-        (Place::Read | Place::Server, m) if GET.contains(m) => Right::Read,
-        (Place::Server, &Method::PATCH) => Right::Administer,
+        (Place::Read | Place::Server | Place::Silences | Place::Silence, m) if GET.contains(m) => Right::Read,
+        (Place::Server, &Method::PATCH)
+        | (Place::Collect | Place::Silences, &Method::POST)
+        | (Place::Acknowledge, &Method::POST | &Method::DELETE)
+        | (Place::Silence, &Method::DELETE) => Right::Administer,
         (Place::Ingest, &Method::POST) => Right::Write,
         (Place::Session, m) if GET.contains(m) || m == Method::DELETE => Right::BeKnown,
         (Place::Page | Place::SignIn | Place::Read, _) => return Err("GET, HEAD"),
         (Place::Server, _) => return Err("GET, HEAD, PATCH"),
-        (Place::Ingest, _) => return Err("POST"),
+        (Place::Acknowledge, _) => return Err("POST, DELETE"),
+        (Place::Silences, _) => return Err("GET, HEAD, POST"),
+        (Place::Silence, _) => return Err("GET, HEAD, DELETE"),
+        (Place::Ingest | Place::Collect, _) => return Err("POST"),
         (Place::Session, _) => return Err("GET, HEAD, POST, DELETE"),
         (Place::NowhereInApi, _) => Right::BeKnown,
     };

@@ -165,9 +165,13 @@ impl Door {
         let caller = caller.ok();
         match place {
             Place::Ingest => self.forwarder.forward(&self.ingest, peer, caller.as_ref(), request).await,
-            Place::Read | Place::Server | Place::Page => {
-                self.forwarder.forward(&self.visualizer, peer, caller.as_ref(), request).await
-            }
+            Place::Read
+            | Place::Server
+            | Place::Collect
+            | Place::Acknowledge
+            | Place::Silences
+            | Place::Silence
+            | Place::Page => self.forwarder.forward(&self.visualizer, peer, caller.as_ref(), request).await,
             Place::Session => {
                 let (head, body) = request.into_parts();
                 self.desk.session(&head.method, &head.headers, body, peer.bucket(), caller, keys).await

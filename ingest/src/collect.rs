@@ -1,4 +1,4 @@
-//! First stage for this host: its proc and sys file systems in, one frame for each scrape out.
+//! First stage for this host: its proc and sys file systems in, one frame for each scrape out, by the clock and when asked.
 //!
 //! Metric and label names are node_exporter's, so that people's rules and dashboards fit. Runs on a thread of its own:
 //! file reads block. Invariant: a part that fails is counted and costs its own series only; sequences only grow.
@@ -12,7 +12,13 @@ use std::{
 
 use tidewatch_schemas::MetricFrame;
 
-use crate::{announce::Layouts, backlog::Backlog, config::Config, metrics::Metrics};
+use crate::{
+    announce::Layouts,
+    backlog::Backlog,
+    config::Config,
+    metrics::{Metrics, Outcome},
+    requests::pace::Pace,
+};
 
 mod address;
 mod cpu;
@@ -36,10 +42,46 @@ pub(crate) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
+/// What the collector's thread is told.
+#[derive(Debug)]
+enum Word {
+    Collect,
+    Stop,
+}
+
 /// Keeps the collector's thread going; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Running {
-    _stop: mpsc::Sender<()>,
+    words: mpsc::Sender<Word>,
+    server: String,
+}
+
+impl Running {
+    /// Whom it collects.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    pub(crate) fn asking(&self) -> Asking {
+        Asking(self.words.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // an error only says that it ended already
+        let _ = self.words.send(Word::Stop);
+    }
+}
+
+/// Asks the collector's thread to collect at once; without effect when it has ended.
+#[derive(Debug)]
+pub(crate) struct Asking(mpsc::Sender<Word>);
+
+impl Asking {
+    pub(crate) fn ask(&self) {
+        let _ = self.0.send(Word::Collect);
+    }
 }
 
 /// Starts the collector's thread.
@@ -49,17 +91,19 @@ pub(crate) fn start(
     backlog: Arc<Backlog>,
     metrics: Metrics,
 ) -> io::Result<Running> {
-    let (stop, stopped) = mpsc::channel();
-    let mut host = Host::new(config, metrics);
+    let (words, heard) = mpsc::channel();
+    let mut host = Host::new(config, metrics.clone());
     let interval = config.collect_interval;
-    tracing::info!(server = host.server(), ?interval, "collect this host");
+    let server = host.server().to_owned();
+    tracing::info!(server, ?interval, "collect this host");
     thread::Builder::new().name("collect".into()).spawn(move || {
+        let mut pace = Pace::default();
         // rates need a scrape before the first one that counts
         host.scrape(now_ms());
         loop {
-            match stopped.recv_timeout(until_next(interval)) {
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            pace.ended(Instant::now());
+            if !wait(&heard, interval, &pace, &metrics) {
+                return;
             }
             host.scrape(now_ms());
             match layouts.encode(host.frame(), host.layout_changed()) {
@@ -68,7 +112,28 @@ pub(crate) fn start(
             }
         }
     })?;
-    Ok(Running { _stop: stop })
+    Ok(Running { words, server })
+}
+
+/// Until the next tick, or a request that needs a collection of its own; `false` at the wish to stop.
+fn wait(heard: &mpsc::Receiver<Word>, interval: Duration, pace: &Pace, metrics: &Metrics) -> bool {
+    let tick = Instant::now() + until_next(interval);
+    loop {
+        let left = tick.saturating_duration_since(Instant::now());
+        // however many ask, no tick is missed
+        if left.is_zero() {
+            return true;
+        }
+        match heard.recv_timeout(left) {
+            Err(mpsc::RecvTimeoutError::Timeout) => return true,
+            Ok(Word::Collect) if pace.needs(Instant::now(), tick) => {
+                metrics.record_collect_request(Outcome::Collected);
+                return true;
+            }
+            Ok(Word::Collect) => metrics.record_collect_request(Outcome::Coalesced),
+            Ok(Word::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return false,
+        }
+    }
 }
 
 /// Time to the next multiple of `interval` on the wall clock.

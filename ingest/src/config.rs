@@ -41,6 +41,9 @@ pub struct Config {
     /// Whether what is collected here names its layout, once Kafka has it, rather than carry it in each frame
     #[arg(long, env = "TIDEWATCH_INGEST_COLLECT_LAYOUT_IDS", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     pub collect_layout_ids: bool,
+    /// Whether to collect at once, too, when somebody asks for this server
+    #[arg(long, env = "TIDEWATCH_INGEST_COLLECT_REQUESTS", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub collect_requests: bool,
     /// The server's name on what is collected here [default: the host's name]
     #[arg(long, env = "TIDEWATCH_INGEST_SERVER_NAME", value_name = "NAME", value_parser = server_name)]
     pub server_name: Option<ServerName>,
@@ -103,7 +106,7 @@ mod tests {
     #[test]
     fn defaults_are_good() {
         let config = parse(&[]).unwrap();
-        assert!(config.collect && config.collect_layout_ids);
+        assert!(config.collect && config.collect_layout_ids && config.collect_requests);
         assert_eq!(config.collect_interval, Duration::from_secs(10));
         assert_eq!(config.ingest_body_bytes, 4_194_304);
     }
@@ -122,5 +125,6 @@ mod tests {
         }
         assert!(!parse(&[("collect", "false")]).unwrap().collect);
         assert!(!parse(&[("collect-layout-ids", "false")]).unwrap().collect_layout_ids);
+        assert!(!parse(&[("collect-requests", "false")]).unwrap().collect_requests);
     }
 }

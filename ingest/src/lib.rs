@@ -1,10 +1,11 @@
 //! The data collector: pulls this host's metrics, receives anybody's over HTTP, publishes both as frames.
 //!
 //! ```text
-//! /proc, /sys -> collect -> announce -> backlog ---+
-//!                              |                   +-> publish -> metrics.raw, metrics.layouts (acks=all)
-//!                              +- layout ----------+
-//! POST /api/v1/ingest -> receive -> normalize -----+
+//! collect.requests -> requests -+
+//! /proc, /sys ------------------+-> collect -> announce -> backlog ---+
+//!                                                |                    +-> publish -> metrics.raw, metrics.layouts (acks=all)
+//!                                                +- layout -----------+
+//! POST /api/v1/ingest -> receive -> normalize ------------------------+
 //! ```
 //! Promise: an HTTP 2xx means that Kafka has it; what is collected while Kafka is away is kept, bounded, and sent later.
 
@@ -18,8 +19,9 @@ pub mod metrics;
 pub mod normalize;
 pub mod publish;
 pub mod receive;
+mod requests;
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use tidewatch_service_kit::{Deps, Shutdown};
 use tokio::net::TcpListener;
@@ -51,6 +53,9 @@ pub async fn run_on(
     } else {
         None
     };
+    if let Some(collector) = collector.as_ref().filter(|_| config.collect_requests) {
+        hear_requests(collector, &config, &metrics, &shutdown).map_err(Error::Collector)?;
+    }
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "ingest listens");
     }
@@ -64,4 +69,21 @@ pub async fn run_on(
     };
     tokio::join!(watch, forward, announce, receive, stop);
     Ok(())
+}
+
+/// Starts the thread that reads requests to collect; it ends by itself after the wish to stop.
+fn hear_requests(
+    collector: &collect::Running,
+    config: &Config,
+    metrics: &metrics::Metrics,
+    shutdown: &Shutdown,
+) -> std::io::Result<()> {
+    let follower = requests::Follower {
+        kafka: config.kafka.clone(),
+        server: collector.server().to_owned(),
+        collector: collector.asking(),
+        metrics: metrics.clone(),
+        shutdown: shutdown.clone(),
+    };
+    thread::Builder::new().name("collect-requests".into()).spawn(move || follower.run()).map(drop)
 }

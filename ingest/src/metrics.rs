@@ -15,6 +15,7 @@ const PUBLISH_FAILURES: &str = "tidewatch_ingest_publish_failures_total";
 const QUEUE_BYTES: &str = "tidewatch_ingest_queue_bytes";
 const COLLECT_SECONDS: &str = "tidewatch_ingest_collect_seconds";
 const COLLECT_ERRORS: &str = "tidewatch_ingest_collect_errors_total";
+const COLLECT_REQUESTS: &str = "tidewatch_ingest_collect_requests_total";
 const COLLECT_SERIES: &str = "tidewatch_ingest_collect_series";
 const ANNOUNCED_LAYOUTS: &str = "tidewatch_ingest_announced_layouts_total";
 const ANNOUNCE_FAILURES: &str = "tidewatch_ingest_announce_failures_total";
@@ -40,6 +41,33 @@ impl Origin {
     }
 }
 
+/// What became of a request to collect at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Collected,
+    /// Another collection, within a second of it, answers it.
+    Coalesced,
+    /// Too old when it was read.
+    Expired,
+    /// Names a server that is not collected here.
+    Other,
+    Undecodable,
+}
+
+impl Outcome {
+    const ALL: [Self; 5] = [Self::Collected, Self::Coalesced, Self::Expired, Self::Other, Self::Undecodable];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Collected => "collected",
+            Self::Coalesced => "coalesced",
+            Self::Expired => "expired",
+            Self::Other => "other_server",
+            Self::Undecodable => "undecodable",
+        }
+    }
+}
+
 /// All of them; clones share their values.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -52,6 +80,7 @@ pub struct Metrics {
     queue_bytes: IntGauge,
     collect_seconds: Histogram,
     collect_errors: IntCounterVec,
+    collect_requests: IntCounterVec,
     collect_series: IntGauge,
     announced_layouts: IntCounter,
     announce_failures: IntCounter,
@@ -77,6 +106,11 @@ impl Metrics {
                 .gauge(QUEUE_BYTES, "Bytes held by requests that are being read or wait for Kafka"),
             collect_seconds: registry.seconds(COLLECT_SECONDS, "Duration of one scrape of this host"),
             collect_errors: registry.counters(COLLECT_ERRORS, "Parts of a scrape that failed", &["part"]),
+            collect_requests: registry.counters(
+                COLLECT_REQUESTS,
+                "Requests to collect at once, by what became of them",
+                &["outcome"],
+            ),
             collect_series: registry.gauge(COLLECT_SERIES, "Series of the last scrape of this host"),
             announced_layouts: registry
                 .counter(ANNOUNCED_LAYOUTS, "Announcements of this host's layout that Kafka acknowledged"),
@@ -96,6 +130,9 @@ impl Metrics {
         for origin in [Origin::Host, Origin::Http] {
             metrics.frames.with_label_values(&[origin.label()]);
             metrics.samples.with_label_values(&[origin.label()]);
+        }
+        for outcome in Outcome::ALL {
+            metrics.collect_requests.with_label_values(&[outcome.label()]);
         }
         metrics
     }
@@ -129,6 +166,10 @@ impl Metrics {
 
     pub(crate) fn record_collect_error(&self, part: &str) {
         self.collect_errors.with_label_values(&[part]).inc();
+    }
+
+    pub(crate) fn record_collect_request(&self, outcome: Outcome) {
+        self.collect_requests.with_label_values(&[outcome.label()]).inc();
     }
 
     pub(crate) fn record_announced(&self) {

@@ -13,8 +13,13 @@ use rdkafka::{
     ClientConfig,
     error::{KafkaError, RDKafkaErrorCode},
 };
-use tidewatch_schemas::{MetricFrame, encode};
-use tidewatch_service_kit::{Breaker, BreakerError, Deps, Shutdown, breaker, health::Component, retry};
+use tidewatch_schemas::{MetricFrame, encode, headers::CONTENT_TYPE_AVRO};
+use tidewatch_service_kit::{
+    Breaker, BreakerError, Deps, Shutdown, breaker,
+    health::Component,
+    kafka::{Acknowledged, Producer, Record},
+    retry,
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -23,10 +28,6 @@ use crate::{
     config::Config,
     metrics::{Metrics, Origin},
 };
-
-mod producer;
-
-use producer::Acknowledged;
 
 /// A frame on its way: its key, its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,12 +62,8 @@ impl Encoded {
 }
 
 /// What the producer is told of a frame or a layout.
-struct Record<'a> {
-    topic: &'a str,
-    /// Otherwise the key decides.
-    partition: Option<i32>,
-    key: &'a str,
-    bytes: &'a [u8],
+fn record<'a>(topic: &'a str, partition: Option<i32>, key: &'a str, bytes: &'a [u8]) -> Record<'a> {
+    Record { topic, partition, key, bytes, content_type: CONTENT_TYPE_AVRO }
 }
 
 /// Why frames are not acknowledged. All of them heal by waiting.
@@ -107,7 +104,7 @@ pub struct Publisher(Arc<Inner>);
 struct Inner {
     settings: ClientConfig,
     /// Replaced when librdkafka declares it dead.
-    producer: Mutex<producer::Producer>,
+    producer: Mutex<Producer>,
     topic: String,
     layouts: String,
     breaker: Breaker,
@@ -128,7 +125,7 @@ impl Publisher {
         // the client gives up before we do, so that what we called failed is rarely written after all
         let delivery = config.ingest_ack_timeout.saturating_sub(Duration::from_millis(500));
         settings.set("delivery.timeout.ms", delivery.as_millis().to_string());
-        let producer = producer::Producer::new(&settings)?;
+        let producer = Producer::new(&settings)?;
         let gauges = breaker::gauges(&deps.metrics);
         Ok(Self(Arc::new(Inner {
             settings,
@@ -142,7 +139,7 @@ impl Publisher {
         })))
     }
 
-    fn producer(&self) -> producer::Producer {
+    fn producer(&self) -> Producer {
         self.0.producer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -150,8 +147,7 @@ impl Publisher {
         let (producer, deadline) = (self.producer(), Instant::now() + self.0.ack_timeout);
         let mut waiting = Vec::with_capacity(frames.len());
         for frame in frames {
-            let record =
-                Record { topic: &self.0.topic, partition: None, key: &frame.server, bytes: &frame.bytes };
+            let record = record(&self.0.topic, None, &frame.server, &frame.bytes);
             waiting.push(self.hand_over(&producer, &record, deadline).await?);
         }
         self.acknowledged(&producer, waiting, deadline).await
@@ -160,7 +156,7 @@ impl Publisher {
     /// Waits only for room in the producer's queue.
     async fn hand_over(
         &self,
-        producer: &producer::Producer,
+        producer: &Producer,
         record: &Record<'_>,
         deadline: Instant,
     ) -> Result<Acknowledged, PublishError> {
@@ -180,7 +176,7 @@ impl Publisher {
 
     async fn acknowledged(
         &self,
-        producer: &producer::Producer,
+        producer: &Producer,
         waiting: Vec<Acknowledged>,
         deadline: Instant,
     ) -> Result<(), PublishError> {
@@ -198,12 +194,12 @@ impl Publisher {
     }
 
     /// A producer that is dead for good is replaced: nobody should have to restart us.
-    fn refused(&self, failed: &producer::Producer, error: &KafkaError) -> PublishError {
+    fn refused(&self, failed: &Producer, error: &KafkaError) -> PublishError {
         if let Some((code, message)) = failed.fatal_error() {
             let mut current = self.0.producer.lock().unwrap_or_else(PoisonError::into_inner);
             // several calls see the same death; the first one replaces
             if current.fatal_error().is_some()
-                && let Ok(fresh) = producer::Producer::new(&self.0.settings)
+                && let Ok(fresh) = Producer::new(&self.0.settings)
             {
                 tracing::warn!(?code, message, "kafka producer is dead, replace it");
                 *current = fresh;
@@ -247,7 +243,7 @@ impl Announce for Publisher {
         let (producer, deadline) = (self.producer(), Instant::now() + self.0.ack_timeout);
         let key = layout.layout_id.to_string();
         // whoever looks for an id reads this one partition
-        let record = Record { topic: &self.0.layouts, partition: Some(0), key: &key, bytes: &layout.bytes };
+        let record = record(&self.0.layouts, Some(0), &key, &layout.bytes);
         let waiting = self.hand_over(&producer, &record, deadline).await?;
         self.acknowledged(&producer, vec![waiting], deadline).await
     }

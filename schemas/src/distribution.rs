@@ -12,6 +12,10 @@ use crate::{
     histogram::{MAX_BUCKETS, MAX_SCALE, MIN_SCALE, indices},
 };
 
+mod quantile;
+
+pub use quantile::relative_error;
+
 /// Buckets of a sign: OpenTelemetry's default.
 pub const MOST_BUCKETS: usize = 160;
 

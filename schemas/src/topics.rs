@@ -75,6 +75,11 @@ impl Topics {
         format!("{}{suffix}", self.prefix)
     }
 
+    /// Requests to collect a server at once.
+    pub fn collect_requests(&self) -> String {
+        self.name("collect.requests")
+    }
+
     pub fn raw(&self) -> String {
         self.name("metrics.raw")
     }
@@ -131,6 +136,9 @@ impl Topics {
                 ..topic(self.layouts(), Cleanup::CompactAndDeleteAfterHours(7 * DAY))
             },
             TopicSpec { partitions: 1, ..topic(self.filters(), Cleanup::Compact) },
+            // every collector reads all of it, and what is older than half a minute is passed over; keyed by server, but no stage
+            // reads it beside another topic
+            TopicSpec { partitions: 1, ..topic(self.collect_requests(), Cleanup::DeleteAfterHours(1)) },
             topic(self.window(10_000), kept(3)),
             topic(self.window(60_000), kept(7)),
             topic(self.window(300_000), kept(30)),
@@ -169,7 +177,8 @@ mod tests {
     fn topics_keyed_by_server_share_their_partition_count() {
         let topics = Topics::default();
         for spec in topics.all(8) {
-            let expected = if [topics.layouts(), topics.filters()].contains(&spec.name) { 1 } else { 8 };
+            let whole = [topics.layouts(), topics.filters(), topics.collect_requests()];
+            let expected = if whole.contains(&spec.name) { 1 } else { 8 };
             assert_eq!(spec.partitions, expected, "{}", spec.name);
         }
     }

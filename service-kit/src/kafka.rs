@@ -27,11 +27,13 @@ use crate::{Secret, config::duration};
 
 pub mod fetch;
 mod group;
+mod producer;
 mod received;
 mod topics;
 mod transactor;
 
 pub use group::{Fetching, Group, GroupChange, Polled, Start};
+pub use producer::{Acknowledged, Producer, Record};
 pub use received::{Received, ReceivedHeaders};
 pub use topics::{CreateError, TopicState, check_topics, create_topics};
 pub use transactor::{Original, Outgoing, PlainSender, TransactionError, Transactor, serve};

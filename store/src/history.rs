@@ -1,4 +1,5 @@
-//! The history in PostgreSQL, as the visualizer reads it, and what people say of servers, which it writes.
+//! The history in PostgreSQL, as the visualizer reads it, and what it writes: what people say
+//! of servers and do about alerts.
 //!
 //! Every call is bounded three ways: by the breaker, by a time limit, and by the rows it may return. Times are
 //! milliseconds since 1970 UTC; a range is `[from, to)`.
@@ -14,17 +15,20 @@ use crate::Error;
 mod events;
 mod fleet;
 pub(crate) mod histograms;
+mod incidents;
 mod lease;
 mod metrics;
 mod names;
 mod odd;
 mod reduce;
 pub(crate) mod servers;
+mod silences;
 pub(crate) mod windows;
 
 pub use events::{AlertQuery, AnomalyQuery};
 pub use fleet::FleetPoint;
 pub use histograms::HistogramQuery;
+pub use incidents::{IncidentQuery, TrackedQuery};
 pub use metrics::MetricsQuery;
 pub use names::NamesQuery;
 pub use reduce::{Across, JOIN_MS, OverTime, ReduceQuery, Reduced};

@@ -16,13 +16,14 @@ pub mod people;
 pub mod rows;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod triage;
 pub mod write;
 
 pub use config::{Store, StoreConfig};
 pub use error::Error;
 pub use history::{
-    Across, AlertQuery, AnomalyQuery, FleetPoint, HistogramQuery, History, JOIN_MS, MAX_WINDOWS,
-    MetricsQuery, NamesQuery, OverTime, ReduceQuery, Reduced, ServerRef, migrate,
+    Across, AlertQuery, AnomalyQuery, FleetPoint, HistogramQuery, History, IncidentQuery, JOIN_MS,
+    MAX_WINDOWS, MetricsQuery, NamesQuery, OverTime, ReduceQuery, Reduced, ServerRef, TrackedQuery, migrate,
 };
 pub use hot::{Freshness, Hot, Recent};
 pub use people::{People, PeoplePatch};
@@ -30,3 +31,4 @@ pub use rows::{
     AnomalyRow, ExpectationRow, HistogramRow, MetricRow, PackedTier, SeriesMeta, Server, StoredAlert, Tier,
     WindowRow,
 };
+pub use triage::{Acknowledgement, Incident, NewSilence, Scope, Silence, SilenceState, TrackedAlert};

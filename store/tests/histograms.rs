@@ -197,6 +197,16 @@ async fn steps_are_made_of_the_longest_windows_as_far_as_these_are_closed() {
     let few = HistogramQuery { limit: 27, ..query(&[7], Tier::FiveMinutes, 5 * MINUTE) };
     assert!(matches!(all(&db, &few).await, Err(Error::TooMuch(27))));
     assert_eq!(all(&db, &HistogramQuery { limit: 28, ..few }).await.expect("read").len(), 28);
+    // of a tier alone, what is closed of it
+    let mut own = Vec::new();
+    let take = |row: HistogramRow| {
+        own.push((row.series_id, row.ts_ms, row.observed.positive.counts.len()));
+        Ok(())
+    };
+    let of_tier = query(&[7, 8], Tier::FiveMinutes, MINUTE);
+    db.store.history.histograms_of_tier(&of_tier, take).await.expect("read");
+    let closed = [7, 8].into_iter().flat_map(|id| (0..8).map(move |n| (id, T0 + n * 5 * MINUTE, 3)));
+    assert_eq!(own, closed.collect::<Vec<_>>());
     // whoever has enough says so
     let mut taken = 0;
     let stop = |_| {
@@ -223,6 +233,8 @@ async fn a_histogram_is_a_series_of_its_own_whatever_it_is_called() {
     assert_eq!((made[0].unit.as_str(), &made[0].labels), ("seconds", &took.labels));
     let names = ["took".to_owned()];
     assert_eq!(history.series(server, &[]).await.expect("series").len(), 2);
+    assert_eq!(history.histogram_names(9).await.expect("names"), names);
+    assert!(history.histogram_names(0).await.expect("no names").is_empty());
     assert_eq!(history.histogram_series(server, &[]).await.expect("histograms"), made);
     assert_eq!(history.histogram_series(server, &["load".to_owned()]).await.expect("none"), []);
     let ids = |series: Vec<tidewatch_store::SeriesMeta>| series.iter().map(|one| one.id).collect::<Vec<_>>();

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "contracts"))
 from pipeline import FIGURES, Pipeline  # noqa: E402
 
 # those with a pipeline of their own first, then those that share one
-ORDER = ["test_moving_partitions", "test_exact", "test_alerts", "test_bad_input", "test_people", "test_histogram_answers", "test_metrics", "test_pages", "test_faults"]
+ORDER = ["test_moving_partitions", "test_exact", "test_alerts", "test_bad_input", "test_people", "test_incidents", "test_histogram_answers", "test_metrics", "test_pages", "test_faults"]
 
 
 def pytest_collection_modifyitems(items):

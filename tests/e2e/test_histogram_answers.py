@@ -1,6 +1,9 @@
 """From raw frames to HTTP answers: histograms of two servers at changing scales, late parts among them, and the counters of a classic
 one. Every quantile equals an independent computation of it, and is as near to the exact one as the answer says."""
 
+import csv
+import datetime
+import json
 import math
 import random
 import time
@@ -42,6 +45,9 @@ class Sent:
         self.rng = random.Random(11)
         self.pipeline, self.client = pipeline, topics.producer(pipeline)
         self.begin = (int(time.time() * 1000) - 70_000) // TEN * TEN
+        if self.begin % MINUTE == 0:
+            # the frames of a minute are to fall into two
+            self.begin -= TEN
         # (server, time, values, scale)
         self.observed = []
         self.grown = {bound: 0 for bound in BOUNDS}
@@ -190,6 +196,32 @@ def test_the_chart_of_one_server_tells_mean_and_extremes(sent):
         assert near(line["avg"][i], math.fsum(values) / len(values))
         assert (line["min"][i], line["max"][i]) == (min(values), max(values))
     assert sum(value is not None for value in line["avg"]) == len(steps) >= 5
+
+
+def test_an_export_holds_every_histogram(sent, tmp_path):
+    """As CSV: quantiles and buckets of each window. The same as Parquet is told by its head and foot."""
+    always = ("--histograms", "--tier", "10s", "--metric", METRIC, "--from", "2000-01-01", "--to", "2100-01-01")
+    for name in ("all.csv", "all.parquet"):
+        sent.pipeline.tool("export", *always, "--output", tmp_path / name)
+    parquet = (tmp_path / "all.parquet").read_bytes()
+    assert parquet[:4] == parquet[-4:] == b"PAR1"
+    windows = defaultdict(list)
+    for server, at, values, scale in sent.observed:
+        windows[server, at // TEN * TEN].append((values, scale))
+    with (tmp_path / "all.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {(row["server"], round(datetime.datetime.fromisoformat(row["time"]).timestamp() * 1000)): row for row in rows}
+    assert found.keys() == windows.keys() and len(found) == len(rows)
+    for key, observed in windows.items():
+        row, values = found[key], [value for values, _ in observed for value in values]
+        assert (row["kind"], row["unit"], json.loads(row["labels"])) == ("histogram", "seconds", {"route": "/v1"})
+        counts = [int(row["zero_count"]), *json.loads(row["positive"]), *json.loads(row["negative"])]
+        assert int(row["count"]) == sum(counts) == len(values)
+        assert near(float(row["sum"]), math.fsum(values))
+        assert (float(row["min"]), float(row["max"])) == (min(values), max(values))
+        for name, q in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
+            wanted, error = quantile(observed, q)
+            assert near(float(row[name]), wanted) and near(float(row["relative_error"]), error), (key, name, row)
 
 
 def test_one_of_many_may_be_asked_for_by_name(sent):

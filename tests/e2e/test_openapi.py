@@ -18,8 +18,10 @@ from stack import wait_until
 
 SECONDS = int(os.environ.get("TIDEWATCH_OPENAPI_SECONDS", "60"))
 SEED = int(os.environ.get("TIDEWATCH_OPENAPI_SEED", "1"))
-# the name in the document's examples
+# the names in the document's examples
 SERVER = "web-1"
+ALERT = "0f343b0931126a20f133d67c2b018a3b"
+SILENCE = 1
 STEP = 10_000
 
 
@@ -39,11 +41,24 @@ def pipeline():
         assert answer.status_code == 202 and answer.json()["accepted"] == len(body), answer.text
         query = "SELECT count(*) FROM samples_10s s JOIN series e ON e.id = s.series_id JOIN servers v ON v.id = e.server_id WHERE v.name = %s"
         wait_until(lambda: pipeline.sql(query, SERVER)[0][0] > 3, 60, "windows of the server", every=0.5)
+        seed_alert(pipeline)
         yield pipeline
     except BaseException:
         pipeline.stack.close(keep=True)
         raise
     pipeline.close()
+
+
+def seed_alert(pipeline):
+    """An incident of one alert, and a silence."""
+    alert = (
+        "INSERT INTO alerts (alert_id, fingerprint, incident_id, server_id, status, severity, rule, starts_at, updated_at, title,"
+        " explanation, metric_name) SELECT %s, 'f', %s, id, 'firing', 'warning', 'load', now(), now(), 'Load', '', 'node_load1'"
+        " FROM servers WHERE name = %s RETURNING alert_id"
+    )
+    assert pipeline.sql(alert, ALERT, ALERT, SERVER) == [(ALERT,)]
+    silence = {"matchers": {"server": "db.*"}, "ends_at": "now+1h", "comment": "x"}
+    assert pipeline.call("POST", "/api/v1/silences", json=silence).json()["id"] == SILENCE
 
 
 @pytest.mark.timeout(SECONDS + 240)

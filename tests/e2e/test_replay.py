@@ -1,4 +1,4 @@
-"""`tidewatch replay` gives PostgreSQL back what it lost: rows, partitions, packed hours, all of it, beside a sink at work; twice is once.
+"""`tidewatch replay` gives PostgreSQL back what it lost: rows, partitions, packed hours, histograms, all of it, beside a sink at work; twice is once.
 
 Windows lie on two days, the day before yesterday and yesterday, an hour around midnight. Late parts fall into any of them.
 """
@@ -33,6 +33,11 @@ COLUMNS = (
     "series_id, ts, count, sum, min, max, first, last, first_at, last_at, m2, increase, resets, origin_partition, origin_offset"
 )
 
+OBSERVED = (
+    "series_id, ts, count, sum, min, max, scale, zero_threshold, zero_count, positive_offset, positive, negative_offset, negative,"
+    " origin_partition, origin_offset"
+)
+
 
 def day(ms):
     return time.strftime("%Y-%m-%d", time.gmtime(ms / 1000))
@@ -52,7 +57,7 @@ class Play:
         def late():
             return rng.randrange(1, WINDOWS) if rng.random() < 0.05 else 0
 
-        self.flow = Flow(pipeline, "again", SERVERS, SERIES, 0.1, START, late)
+        self.flow = Flow(pipeline, "again", SERVERS, SERIES, 0.1, START, late, observes=True)
         self.rounds(WINDOWS // 2)
         self.execute("CREATE TABLE backup AS SELECT * FROM samples_10s")
         self.rounds(WINDOWS - WINDOWS // 2)
@@ -68,7 +73,7 @@ class Play:
     def send_others(self):
         """The longer tiers, each window in two parts, and what the analyzer says."""
         client = topics.producer(self.pipeline)
-        server = windows.Server(3, "longer", 5)
+        server = windows.Server(3, "longer", 5, observes=True)
         for tier, window_ms in OTHERS.items():
             for number in range(6):
                 start = (START // window_ms + number) * window_ms
@@ -106,6 +111,7 @@ class Play:
     def copy(self):
         """Every row of every table that a replay writes."""
         tables = {f"windows_{tier}": f"SELECT {COLUMNS} FROM windows_{tier} ORDER BY 1, 2" for tier in ("10s", *OTHERS)}
+        tables |= {f"histograms_{tier}": f"SELECT {OBSERVED} FROM histograms_{tier} ORDER BY 1, 2" for tier in ("10s", *OTHERS)}
         tables |= {name: f"SELECT * FROM {name} ORDER BY 1, 2" for name in ("expectations", "anomalies", "alerts")}
         return {name: self.pipeline.sql(query) for name, query in tables.items()}
 
@@ -138,6 +144,7 @@ def whole(play):
     """A copy of everything, before a test and after it."""
     copy, offsets = play.copy(), play.offsets()
     assert len(copy["windows_10s"]) == SERVERS * SERIES * WINDOWS
+    assert len(copy["histograms_10s"]) == SERVERS * WINDOWS
     yield copy
     now = play.copy()
     for table, rows in copy.items():
@@ -151,8 +158,8 @@ def nothing_to_do(play, whole):
 
 
 def test_a_copy_is_what_was_sent(play, whole):
-    assert {name: len(rows) for name, rows in whole.items() if name != "windows_10s"} == {
-        "windows_1m": 30, "windows_5m": 30, "windows_1h": 30, "expectations": 2, "anomalies": 1, "alerts": 1,
+    assert {name: len(rows) for name, rows in whole.items() if not name.endswith("_10s")} == {
+        "windows_1m": 30, "windows_5m": 30, "windows_1h": 30, "histograms_1m": 6, "histograms_5m": 6, "histograms_1h": 6, "expectations": 2, "anomalies": 1, "alerts": 1,
     }
     nothing_to_do(play, whole)
 
@@ -188,7 +195,7 @@ def test_a_tier_and_a_server_come_back_alone(pipeline, play, still, whole):
     play.execute("TRUNCATE samples_1m, samples_5m")
     assert play.replay("--tier", "1m", "--server", "again-000")[0]["made"] == 0
     counts, by_topic = play.replay("--tier", "1m,1h", "--server", "longer")
-    assert (list(by_topic), counts["made"], counts["unchanged"]) == (["metrics.1m", "metrics.1h"], 30, 30)
+    assert (list(by_topic), counts["made"], counts["unchanged"]) == (["metrics.1m", "metrics.1h"], 30, 42)
     assert pipeline.sql("SELECT count(*) FROM samples_5m") == [(0,)]
     assert play.replay("--tier", "5m")[0]["made"] == 30
 
@@ -208,6 +215,30 @@ def test_rows_that_say_something_else_are_what_the_topic_says(play, still, whole
     )
     counts, _ = play.replay("--tier", "10s")
     assert (counts["merged"], counts["made"]) == (sum(changed), 0)
+    nothing_to_do(play, whole)
+
+
+def of_servers(which):
+    """Each server has one histogram: a third of them."""
+    return f"series_id IN (SELECT id FROM series WHERE kind = 'histogram' AND server_id % 3 = {which})"
+
+
+def test_histograms_come_back_as_one_merge_of_all_their_parts(pipeline, play, still, whole):
+    partition = f"histograms_10s_{day(TODAY - DAY).replace('-', '')}"
+    odd, rows, more, _ = play.execute(
+        "UPDATE histograms_10s SET sum = sum + 1, positive[1] = positive[1] + 1 WHERE ts IN (SELECT DISTINCT ts FROM histograms_10s ORDER BY ts LIMIT 3)",
+        f"DELETE FROM histograms_10s WHERE {of_servers(0)} AND ts >= to_timestamp({(START + 10 * WINDOW) / 1000}) AND ts < to_timestamp({(TODAY - DAY) / 1000})",
+        f"DELETE FROM {partition}",
+        f"DROP TABLE {partition}",
+    )
+    play.execute("TRUNCATE histograms_1m, histograms_5m, histograms_1h")
+    assert odd == 3 * SERVERS and rows > 0 and more > 0
+    dry, _ = play.replay("--dry-run")
+    assert pipeline.sql("SELECT count(*) FROM histograms_1m") == [(0,)], "a dry run writes nothing"
+    counts, by_topic = play.replay()
+    assert counts == dry
+    assert (by_topic["metrics.10s"]["made"], by_topic["metrics.10s"]["merged"]) == (rows + more, odd)
+    assert (counts["made"], counts["merged"]) == (rows + more + 18, odd)
     nothing_to_do(play, whole)
 
 
@@ -252,6 +283,7 @@ def test_a_sink_at_work_meanwhile_loses_nothing_and_counts_nothing_twice(pipelin
             lost = play.lose(
                 f"DELETE FROM packed_10s WHERE series_id % 3 = {turn}",
                 f"DELETE FROM samples_10s WHERE series_id % 3 = {turn} AND ts < to_timestamp({(START + window * WINDOW) / 1000})",
+                f"DELETE FROM histograms_10s WHERE {of_servers(turn)} AND ts < to_timestamp({(START + window * WINDOW) / 1000})",
             )
             assert lost > 0
             counts, _ = play.replay()
@@ -269,6 +301,11 @@ def test_a_sink_at_work_meanwhile_loses_nothing_and_counts_nothing_twice(pipelin
     }
     wrong = windows.differences(flow.tally(), stored)
     assert not wrong, f"{len(wrong)} series:\n" + "\n".join(wrong[:10])
+    observed = {name: list(row) for name, *row in pipeline.sql(
+        "SELECT v.name, count(*), sum(h.count)::bigint FROM histograms_10s h JOIN series e ON e.id = h.series_id"
+        " JOIN servers v ON v.id = e.server_id GROUP BY 1"
+    )}
+    assert observed == {server.name: server.seen for server in flow.servers}
     copy = play.copy()
     counts, _ = play.replay()
     assert (counts["made"], counts["merged"], counts["kept"]) == (0, 0, 0)

@@ -35,12 +35,14 @@ class Sent:
 
 
 class Server:
-    def __init__(self, number, name, series):
-        self.number, self.name = number, name
+    def __init__(self, number, name, series, observes=False):
+        self.number, self.name, self.observes = number, name, observes
         self.layout = []
         # by series: rows, samples, sum of the values
         self.tally = []
         self.origin = 0
+        # windows with a histogram, and what was observed in them
+        self.seen = [0, 0]
         # window -> how many series it had
         self.widths = {}
         self.grow(series)
@@ -84,15 +86,28 @@ class Server:
             "m2": still,
             "increase": still,
             "resets": zeros,
-            "histograms": [],
+            "histograms": [self.observed(window, kind)] if self.observes else [],
+        }
+
+    def observed(self, window, kind):
+        """A histogram whose scale and buckets change; what comes late is one observation."""
+        counts = [1] if kind != "final" else [1 + window % 3, 0, 2, 1 + self.number]
+        total = sum(counts)
+        self.seen[0] += kind == "final"
+        self.seen[1] += total
+        return {
+            "series": {"metric": "flow.took", "labels": {"instance": f"{self.name}:9100"}, "kind": "gauge", "unit": "seconds"},
+            "count": total, "sum": total / 4, "min": 0.25, "max": 8.0, "scale": (3, 1, 5)[(window + len(counts)) % 3],
+            "zero_threshold": 0.0, "zero_count": 0, "positive": {"offset": window % 11 - 5, "counts": counts},
+            "negative": {"offset": 0, "counts": []},
         }
 
 
 class Flow:
     """A window of every server each round, until told to stop. `late()` draws how many windows back a late part lies, or 0."""
 
-    def __init__(self, pipeline, name, servers, series, every, start, late=None, grow_every=0):
-        self.servers = [Server(number, f"{name}-{number:03}", series) for number in range(servers)]
+    def __init__(self, pipeline, name, servers, series, every, start, late=None, grow_every=0, observes=False):
+        self.servers = [Server(number, f"{name}-{number:03}", series, observes) for number in range(servers)]
         self.by_name = {server.name: server for server in self.servers}
         self.start, self.every, self.late, self.grow_every = start, every, late, grow_every
         self.client = topics.producer(pipeline, log_level=0)

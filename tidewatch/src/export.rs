@@ -1,7 +1,7 @@
 //! `tidewatch export`: windows out of PostgreSQL into a file that other programs read, CSV or Parquet.
 //!
-//! In: servers, metrics, a tier, a range. Out: one row for each series and window, in order of server, series and time. Keeps: a file
-//! that is not whole has another name than the one that was asked for.
+//! In: servers, metrics, a tier, a range, whether values or histograms. Out: one row for each series and window, in order of server,
+//! series and time. Keeps: a file that is not whole has another name than the one that was asked for.
 
 use std::{
     fs::File,
@@ -14,10 +14,13 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use tidewatch_schemas::time::{parse_rfc3339, rfc3339};
 use tidewatch_service_kit::{Metrics, breaker};
-use tidewatch_store::{SeriesMeta, Server, Store, StoreConfig, Tier, WindowRow};
+use tidewatch_store::{HistogramQuery, HistogramRow, Server, Store, StoreConfig, Tier};
 
 mod csv;
 mod parquet;
+mod table;
+
+use table::{Column, HISTOGRAMS, Row, VALUES};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ExportArgs {
@@ -32,6 +35,9 @@ pub(crate) struct ExportArgs {
     /// Which windows
     #[arg(long, value_enum, default_value = "1m")]
     tier: TierName,
+    /// The windows of histograms instead of those of values: quantiles, and the buckets as JSON
+    #[arg(long)]
+    histograms: bool,
     /// Windows that start at this time or later, RFC 3339 or a day (2026-11-23, UTC)
     #[arg(long, value_parser = time)]
     from: i64,
@@ -85,21 +91,6 @@ pub(crate) fn time(text: &str) -> Result<i64, String> {
         .ok_or_else(|| "has to be a time such as 2026-11-23T14:16:00Z or a day such as 2026-11-23".to_owned())
 }
 
-/// The names of the columns, in both formats. `value` is what the view `metrics` shows; times are the windows' starts.
-const COLUMNS: [&str; 14] = [
-    "server", "metric", "labels", "kind", "unit", "time", "value", "count", "sum", "min", "max", "first",
-    "last", "increase",
-];
-
-/// One row, with what is known of its series.
-struct Row<'a> {
-    server: &'a str,
-    series: &'a SeriesMeta,
-    /// As JSON.
-    labels: &'a str,
-    window: &'a WindowRow,
-}
-
 /// What rows are written to.
 trait Target {
     fn row(&mut self, row: &Row<'_>) -> anyhow::Result<()>;
@@ -109,6 +100,8 @@ trait Target {
 
 /// Windows read at once; the store refuses more than twice that.
 const AT_ONCE: i64 = 200_000;
+/// The same of histograms, of up to 2.6 kB each.
+const HISTOGRAMS_AT_ONCE: i64 = 20_000;
 
 pub(crate) async fn run(args: ExportArgs) -> anyhow::Result<()> {
     ensure!(args.from < args.to, "--from has to be before --to");
@@ -118,12 +111,17 @@ pub(crate) async fn run(args: ExportArgs) -> anyhow::Result<()> {
     let store = Store::new(&args.store, "export", &metrics, &breaker::gauges(&metrics))?;
     let servers = chosen(store.history.servers().await.context("read servers")?, &args.servers)?;
     let part = part_of(&args.output);
-    let mut target = open(format, part.as_deref())?;
+    let columns = if args.histograms { HISTOGRAMS } else { VALUES };
+    let mut target = open(format, columns, part.as_deref())?;
     let bar = progress(servers.len() as u64, args.quiet);
     let mut rows = 0_u64;
     for server in &servers {
         bar.set_message(server.name.clone());
-        rows += export(&store, server, &args, tier, &mut *target).await?;
+        rows += if args.histograms {
+            histograms(&store, server, &args, tier, &mut *target).await?
+        } else {
+            values(&store, server, &args, tier, &mut *target).await?
+        };
         bar.inc(1);
     }
     target.finish()?;
@@ -144,8 +142,19 @@ fn chosen(mut servers: Vec<Server>, names: &[String]) -> anyhow::Result<Vec<Serv
     Ok(servers)
 }
 
-/// One server's rows; how many.
-async fn export(
+/// How many series are read together, and of which stretches of time one after the other.
+fn portions(server: &Server, args: &ExportArgs, tier: Tier, at_once: i64) -> (usize, Vec<(i64, i64)>) {
+    // a range that is far longer than the history costs nothing
+    let from = args.from.max(server.first_seen_ms - tier.window_ms());
+    let to = args.to.min(server.last_seen_ms + tier.window_ms());
+    let windows = ((to - from) / tier.window_ms()).max(1);
+    let length = at_once * tier.window_ms();
+    let stretches = (from..to).step_by(length as usize).map(|begin| (begin, to.min(begin + length)));
+    ((at_once / windows).clamp(1, 500) as usize, stretches.collect())
+}
+
+/// One server's windows of values; how many.
+async fn values(
     store: &Store,
     server: &Server,
     args: &ExportArgs,
@@ -153,27 +162,61 @@ async fn export(
     target: &mut dyn Target,
 ) -> anyhow::Result<u64> {
     let series = store.history.series(server.id, &args.metrics).await.context("read series")?;
-    // a range that is far longer than the history costs nothing
-    let from = args.from.max(server.first_seen_ms - tier.window_ms());
-    let to = args.to.min(server.last_seen_ms + tier.window_ms());
-    let windows = ((to - from) / tier.window_ms()).max(1);
-    let together = (AT_ONCE / windows).clamp(1, 500) as usize;
+    let (together, stretches) = portions(server, args, tier, AT_ONCE);
     let mut rows = 0;
     for some in series.chunks(together) {
         let ids: Vec<i32> = some.iter().map(|meta| meta.id).collect();
-        let mut begin = from;
-        while begin < to {
-            let end = to.min(begin + AT_ONCE * tier.window_ms());
-            let found = store.history.windows(&ids, tier, begin, end).await.context("read windows")?;
+        for (begin, end) in &stretches {
+            let found = store.history.windows(&ids, tier, *begin, *end).await.context("read windows")?;
             for windows in found.chunk_by(|a, b| a.series_id == b.series_id) {
                 let Some(meta) = some.iter().find(|meta| meta.id == windows[0].series_id) else { continue };
                 let labels = serde_json::to_string(&meta.labels)?;
                 for window in windows {
-                    target.row(&Row { server: &server.name, series: meta, labels: &labels, window })?;
+                    target.row(&Row::of_window(&server.name, meta, &labels, window))?;
                 }
             }
             rows += found.len() as u64;
-            begin = end;
+        }
+    }
+    Ok(rows)
+}
+
+/// One server's windows of histograms; how many.
+async fn histograms(
+    store: &Store,
+    server: &Server,
+    args: &ExportArgs,
+    tier: Tier,
+    target: &mut dyn Target,
+) -> anyhow::Result<u64> {
+    let series = store.history.histogram_series(server.id, &args.metrics).await.context("read series")?;
+    let (together, stretches) = portions(server, args, tier, HISTOGRAMS_AT_ONCE);
+    let mut rows = 0;
+    for some in series.chunks(together) {
+        for (from_ms, to_ms) in &stretches {
+            let query = HistogramQuery {
+                series: some.iter().map(|meta| meta.id).collect(),
+                tier,
+                step_ms: tier.window_ms(),
+                from_ms: *from_ms,
+                to_ms: *to_ms,
+                buckets: true,
+                limit: 2 * HISTOGRAMS_AT_ONCE as usize,
+            };
+            let mut found: Vec<HistogramRow> = Vec::new();
+            let take = |row| {
+                found.push(row);
+                Ok(())
+            };
+            store.history.histograms_of_tier(&query, take).await.context("read histograms")?;
+            for windows in found.chunk_by(|a, b| a.series_id == b.series_id) {
+                let Some(meta) = some.iter().find(|meta| meta.id == windows[0].series_id) else { continue };
+                let labels = serde_json::to_string(&meta.labels)?;
+                for window in windows {
+                    target.row(&Row::of_histogram(&server.name, meta, &labels, window))?;
+                }
+            }
+            rows += found.len() as u64;
         }
     }
     Ok(rows)
@@ -193,12 +236,12 @@ fn part_of(output: &Path) -> Option<PathBuf> {
     Some(name.into())
 }
 
-fn open(format: Format, part: Option<&Path>) -> anyhow::Result<Box<dyn Target>> {
+fn open(format: Format, columns: &'static [Column], part: Option<&Path>) -> anyhow::Result<Box<dyn Target>> {
     let file = |path: &Path| File::create(path).with_context(|| format!("create {}", path.display()));
     Ok(match (format, part) {
-        (Format::Csv, Some(path)) => Box::new(csv::Csv::new(file(path)?)?),
-        (Format::Csv, None) => Box::new(csv::Csv::new(io::stdout())?),
-        (Format::Parquet, Some(path)) => Box::new(parquet::Parquet::new(file(path)?)?),
+        (Format::Csv, Some(path)) => Box::new(csv::Csv::new(columns, file(path)?)?),
+        (Format::Csv, None) => Box::new(csv::Csv::new(columns, io::stdout())?),
+        (Format::Parquet, Some(path)) => Box::new(parquet::Parquet::new(columns, file(path)?)?),
         (Format::Parquet, None) => bail!("Parquet goes to a file: name it with --output"),
     })
 }

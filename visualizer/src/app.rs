@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     chart,
+    collect::Requests,
     fleet::{self, Overview},
     keep::{Kept, Shared, SharedByKey},
     live::Events,
@@ -132,14 +133,18 @@ pub(crate) struct App {
     pub(crate) queries: Semaphore,
     pub(crate) live_clients: Arc<Semaphore>,
     pub(crate) drawing: Arc<Semaphore>,
+    pub(crate) requests: Requests,
     pub(crate) max_points: usize,
     pub(crate) silent_after: i64,
     pub(crate) kept: Kept,
     pub(crate) redis_away: AtomicBool,
     pub(crate) overview: Shared<Overview>,
     pub(crate) past: Shared<fleet::Past>,
+    pub(crate) series_counts: Shared<HashMap<i32, i64>>,
     /// From when on each tier has windows.
     pub(crate) kept_from: Shared<[Option<i64>; 4]>,
+    /// Names that histograms of some server have.
+    pub(crate) histogram_names: Shared<Vec<String>>,
     directory: Shared<Directory>,
     /// The summary gauges of a range of the fleet page.
     pub(crate) gauges: SharedByKey<Vec<FleetPoint>>,
@@ -164,13 +169,16 @@ impl App {
             queries: Semaphore::new(config.visualizer_concurrency),
             live_clients: Arc::new(Semaphore::new(config.visualizer_live_clients)),
             drawing: Arc::new(Semaphore::new(chart::DRAWN_AT_ONCE)),
+            requests: Requests::new(&config.kafka),
             max_points: config.visualizer_max_points,
             silent_after: config.visualizer_silent_after.as_millis() as i64,
             kept: Kept::new(config.visualizer_kept_answers, config.visualizer_kept_mib << 20),
             redis_away: AtomicBool::new(false),
             overview: Shared::default(),
             past: Shared::default(),
+            series_counts: Shared::default(),
             kept_from: Shared::default(),
+            histogram_names: Shared::default(),
             directory: Shared::default(),
             gauges: SharedByKey::default(),
             reduced: SharedByKey::default(),
@@ -211,6 +219,11 @@ impl App {
         // after it: one that is being computed now may hold the directory of before
         self.overview.outdate().await;
         self.kept.forget(|key| ["server", "fleet", "names"].iter().any(|about| key.starts_with(about)));
+    }
+
+    /// People did something about alerts: an answer of before is given out no more.
+    pub(crate) fn forget_alerts(&self) {
+        self.kept.forget(|key| ["alerts", "incident", "silence"].iter().any(|about| key.starts_with(about)));
     }
 
     pub(crate) fn is_degraded(&self) -> bool {

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     extract::{Path, RawQuery, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -20,9 +20,9 @@ use utoipa::ToSchema;
 
 use crate::{
     app::{App, Failure, Mode, unknown_server},
-    fresh::SOURCE,
     params::Params,
     routes::server_view,
+    sent::{self, bad_value},
     views::ServerView,
 };
 
@@ -39,8 +39,6 @@ pub(crate) struct ServerPatch {
     #[schema(example = json!({"team": "shop"}))]
     labels: Option<BTreeMap<String, Option<String>>>,
 }
-
-const MAX_BODY: usize = 64 << 10;
 
 /// Letters of a name that people give.
 const MAX_NAME: usize = 200;
@@ -82,14 +80,7 @@ async fn change(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if said("x-tidewatch-role") != "admin" {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "role_not_allowed",
-            "only an admin may change a server",
-        ));
-    }
+    sent::let_through(headers, "change a server")?;
     Params::parse(query, &[])?;
     let patch = read(headers, body).await?;
     let id = app.server(wanted).await?.id;
@@ -103,55 +94,15 @@ async fn change(
         Err(Error::TooMuch(most)) => return Err(bad_value("labels", &format!("may be {most} at most"))),
         patched => patched.map_err(Failure::from)?.ok_or_else(|| unknown_server(wanted))?,
     };
-    tracing::info!(client = said("x-tidewatch-client"), server = server.name, "server changed by a person");
+    tracing::info!(client = sent::client(headers), server = server.name, "server changed by a person");
     app.store.hot.replace_server(&server).await;
     app.forget_servers().await;
     let answer = server_view(app, &id.to_string(), Mode::Fresh).await?;
-    let mut response = answer.body.into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.format.media_type()));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(SOURCE.clone(), HeaderValue::from_static(answer.source.as_str()));
-    Ok(response)
+    Ok(sent::told(answer, StatusCode::OK))
 }
 
 async fn read(headers: &HeaderMap, body: Body) -> Result<PeoplePatch, Problem> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim();
-    let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
-    if !TYPES.split(", ").any(|known| known.eq_ignore_ascii_case(kind)) {
-        return Err(bad_type("Content-Type", &format!("has to be one of {TYPES}")));
-    }
-    if !["", "identity"].contains(&text(header::CONTENT_ENCODING)) {
-        return Err(bad_type("Content-Encoding", "is not understood here: send the body as it is"));
-    }
-    // one that broke off has nobody left to tell
-    let Ok(body) = to_bytes(body, MAX_BODY).await else {
-        let detail = format!("body: may have {MAX_BODY} bytes at most");
-        let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail);
-        return Err(problem.with("parameter", "body".into()));
-    };
-    let members = match serde_json::from_slice(&body) {
-        Ok(Value::Object(members)) => members,
-        Ok(_) => return Err(bad_value("body", "has to be an object")),
-        Err(error) => {
-            let detail = format!("body: is no JSON: {error}");
-            let problem = Problem::new(StatusCode::BAD_REQUEST, "bad_json", detail);
-            return Err(problem.with("parameter", "body".into()));
-        }
-    };
-    patch_of(members)
-}
-
-fn bad_type(parameter: &str, expected: &str) -> Problem {
-    let detail = format!("{parameter}: {expected}");
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
-        .with("parameter", parameter.into())
-}
-
-/// 422 with the member's name, and what is expected of it.
-fn bad_value(parameter: &str, expected: &str) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_value", format!("{parameter}: {expected}"))
-        .with("parameter", parameter.into())
+    patch_of(sent::members(headers, body, TYPES).await?)
 }
 
 fn patch_of(members: Map<String, Value>) -> Result<PeoplePatch, Problem> {
@@ -216,6 +167,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::sent::MAX_BODY;
 
     async fn ask(headers: &[(HeaderName, &str)], body: impl Into<Body>) -> Result<PeoplePatch, Problem> {
         let headers: HeaderMap =

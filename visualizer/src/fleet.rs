@@ -41,6 +41,9 @@ const PAST: Duration = Duration::from_secs(30);
 /// How long the sparklines are good for: a twelfth of their shortest usual step. The newest values come by the live stream.
 const GAUGES: Duration = Duration::from_secs(10);
 
+/// How long the numbers of series are good for: counting them reads all of their table's index.
+const COUNTS: Duration = Duration::from_secs(30);
+
 /// Alerts that are looked at for states and heartbeats.
 const ALERTS: usize = 20_000;
 
@@ -51,7 +54,7 @@ pub(crate) struct Overview {
     /// Worst first, then oldest, by server.
     open: HashMap<i32, Vec<Alert>>,
     odd: HashMap<i32, i64>,
-    series: HashMap<i32, i64>,
+    series: Arc<HashMap<i32, i64>>,
     silent_after: i64,
     pub(crate) as_of: i64,
 }
@@ -120,7 +123,7 @@ impl App {
                     directory: Arc::new(Directory::new(servers)),
                     open: by_server(open),
                     odd: HashMap::new(),
-                    series: HashMap::new(),
+                    series: Arc::default(),
                     silent_after: self.silent_after,
                     as_of,
                 };
@@ -134,16 +137,18 @@ impl App {
         let history = &self.store.history;
         let query = AlertQuery { status: Some(AlertStatus::Firing), limit: ALERTS, ..AlertQuery::default() };
         let directory = self.directory().await?;
-        let (open, odd, series) = tokio::try_join!(
+        let count = async { Ok(history.series_counts().await?.into_iter().collect()) };
+        let counts = self.series_counts.get(COUNTS, busy, count);
+        let (open, odd) = tokio::try_join!(
             history.alerts(&query),
             history.odd_series(now - status::ODD_WITHIN, now + MINUTE),
-            history.series_counts(),
         )?;
+        let (series, _) = counts.await?;
         Ok(Overview {
             directory,
             open: by_server(open),
             odd: odd.into_iter().collect(),
-            series: series.into_iter().collect(),
+            series,
             silent_after: self.silent_after,
             as_of: now,
         })

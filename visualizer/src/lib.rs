@@ -3,6 +3,8 @@
 //! ```text
 //! request -> params -> Redis, else PostgreSQL (store) -> columns, rows, fleet, chart -> JSON, SVG, PNG -> fresh     (kept for when PostgreSQL is away)
 //! PATCH of a server -> edit -> PostgreSQL, Redis
+//! what people do about alerts -> acknowledge, silences -> PostgreSQL
+//! POST .../collect -> collect -> Kafka collect.requests
 //! Kafka metrics.10s, alerts -> live: follow > publish > stream -> server-sent events
 //! web/dist (built by npm, embedded) -> pages
 //! ```
@@ -18,17 +20,22 @@ mod fresh;
 mod keep;
 mod matchers;
 mod params;
+mod sent;
 
+mod acknowledge;
 mod chart;
+mod collect;
 mod cursor;
 mod edit;
 mod events;
 mod fleet;
+mod incidents;
 mod names;
 mod query;
 mod rate;
 mod samples;
 mod servers;
+mod silences;
 mod views;
 
 mod live;

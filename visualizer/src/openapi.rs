@@ -48,18 +48,30 @@ const PROBLEMS: [(&str, &str, &str); 12] = [
     ),
     ("401", "NoKey", "No key, a wrong one, or a session that has ended"),
     ("403", "RoleNotAllowed", "The key's role may not do this"),
-    ("404", "Unknown", "No server, or no metric, has this name"),
+    ("404", "Unknown", "Nothing has this name or id"),
     ("412", "PreconditionFailed", "`If-Match`: no server has a strong tag"),
     ("413", "TooLarge", "The body is longer than 64 KiB"),
-    ("415", "WrongType", "The body is no JSON merge patch; `Accept-Patch` says what it may be"),
+    (
+        "415",
+        "WrongType",
+        "The body is of another type than the call reads; of a merge patch `Accept-Patch` says which it may be",
+    ),
     (
         "422",
         "TooSlow",
         "The database gave up on the question; or a member of the body is no good, and `parameter` names it",
     ),
-    ("429", "TooManyRequests", "The caller's bucket is empty; `Retry-After` says until when"),
+    (
+        "429",
+        "TooManyRequests",
+        "The caller's bucket is empty, or the server was asked to collect a moment ago; `Retry-After` says until when",
+    ),
     ("500", "Internal", "A fault of the service; its log says which, by `request_id`"),
-    ("503", "Unavailable", "The history cannot be read, all turns are taken, or no instance is there"),
+    (
+        "503",
+        "Unavailable",
+        "The history cannot be read, Kafka does not take a request to collect, all turns are taken, or no instance is there",
+    ),
     ("504", "Timeout", "The service did not answer the gateway in time"),
 ];
 
@@ -109,15 +121,11 @@ fn document() -> Value {
         }
     }
     for (path, item) in all["paths"].as_object_mut().into_iter().flatten() {
-        for operation in each(item) {
-            complete(path, operation);
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            complete(path, method, operation);
         }
     }
     all
-}
-
-fn each(object: &mut Value) -> impl Iterator<Item = &mut Value> {
-    object.as_object_mut().into_iter().flat_map(Map::values_mut)
 }
 
 fn problem(name: &str, when: &str) -> Value {
@@ -140,22 +148,26 @@ fn refer(kind: &str, names: &[&str]) -> Value {
 }
 
 /// Headers and errors of one call.
-fn complete(path: &str, operation: &mut Value) {
+fn complete(path: &str, method: &str, operation: &mut Value) {
     let names = |wanted: &[&str]| {
         let parameters = operation["parameters"].as_array().into_iter().flatten();
         parameters.filter_map(|one| one["name"].as_str()).any(|name| wanted.contains(&name))
     };
     let (is_paged, may_be_unknown) = (names(&["cursor"]), path.contains('{') || names(&["server", "metric"]));
     let reads = operation["tags"][0] != ABOUT;
-    let changes = !operation["requestBody"].is_null();
+    let takes_body = !operation["requestBody"].is_null();
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         if !status.starts_with('2') {
             continue;
         }
         let mut headers = vec!["X-Request-Id", "RateLimit", "RateLimit-Policy"];
         if reads && response["content"]["text/event-stream"].is_null() {
-            headers.extend(["X-Tidewatch-Source", "X-Tidewatch-Degraded", "Cache-Control"]);
-            if !changes {
+            headers.extend(["X-Tidewatch-Degraded", "Cache-Control"]);
+            // what is only accepted came from nowhere yet
+            if status == "200" {
+                headers.push("X-Tidewatch-Source");
+            }
+            if method == "get" {
                 headers.extend(["X-Tidewatch-As-Of", "X-Tidewatch-Stale", "Age", "ETag"]);
             }
         }
@@ -171,7 +183,8 @@ fn complete(path: &str, operation: &mut Value) {
     for (status, name, _) in PROBLEMS {
         let can_be = match status {
             "404" => may_be_unknown,
-            "412" | "413" | "415" => changes,
+            "412" => method == "patch",
+            "413" | "415" => takes_body,
             "422" => reads,
             _ => true,
         };

@@ -130,6 +130,16 @@ impl Params {
         Ok(Range { from, to })
     }
 
+    /// Yes or no, when given.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, Problem> {
+        match self.get(name) {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => Err(bad(name, "has to be true or false")),
+        }
+    }
+
     /// A whole number within `least..=most`.
     pub(crate) fn number(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>, Problem> {
         let Some(text) = self.get(name) else { return Ok(None) };

@@ -1,7 +1,7 @@
 //! The HTTP surface: which path is answered by what, and what every answer carries. In: requests. Out: JSON with its source,
 //! kept answers while PostgreSQL is away, the live stream, the pages.
 //!
-//! Keeps: a stale answer always says so and how old it is; no question takes more than its share; one call changes anything.
+//! Keeps: a stale answer always says so and how old it is; no question takes more than its share; what changes anything is let through by the door.
 
 use std::{
     sync::Arc,
@@ -14,7 +14,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use serde::Serialize;
 use tidewatch_service_kit::http::{Problem, request_ids};
@@ -22,13 +22,15 @@ use tower_http::compression::CompressionLayer;
 use utoipa::OpenApi;
 
 use crate::{
+    acknowledge,
     app::{App, Failure, Mode, busy},
     chart::ChartQuestion,
-    edit,
+    collect, edit,
     events::Filter,
     fleet::{self, Overview},
     format::Format,
     fresh::{self, Given, SOURCE, STALE},
+    incidents,
     keep::{Answer, Source},
     live,
     names::{MetricsView, NamesQuestion, ValuesView},
@@ -38,6 +40,7 @@ use crate::{
     query::{Question, many::ManyQuestion},
     samples::SamplesQuestion,
     servers::ServersQuestion,
+    silences::{self, SilencesQuestion},
     views::{AlertView, AnomalyView, MetricView, ServerView},
 };
 
@@ -55,11 +58,20 @@ static DEGRADED: HeaderName = HeaderName::from_static("x-tidewatch-degraded");
         servers,
         server,
         edit::patch,
+        collect::collect,
         metrics,
         query,
         chart,
         fleet,
         alerts,
+        acknowledge::acknowledge,
+        acknowledge::withdraw,
+        incidents::incidents,
+        incidents::incident,
+        silences::silences,
+        silences::silence,
+        silences::create_silence,
+        silences::end_silence,
         anomalies,
         metric_names,
         label_values,
@@ -79,6 +91,14 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/charts/{file}", get(chart))
         .route("/api/v1/fleet", get(fleet))
         .route("/api/v1/alerts", get(alerts))
+        .route(
+            "/api/v1/alerts/{id}/acknowledge",
+            post(acknowledge::acknowledge).delete(acknowledge::withdraw),
+        )
+        .route("/api/v1/incidents", get(incidents::incidents))
+        .route("/api/v1/incidents/{id}", get(incidents::incident))
+        .route("/api/v1/silences", get(silences::silences).post(silences::create_silence))
+        .route("/api/v1/silences/{id}", get(silences::silence).delete(silences::end_silence))
         .route("/api/v1/anomalies", get(anomalies))
         .route("/api/v1/metric-names", get(metric_names))
         .route("/api/v1/label/{name}/values", get(label_values))
@@ -86,6 +106,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), take_turns));
     Router::new()
         .merge(questions)
+        .route("/api/v1/servers/{server}/collect", post(collect::collect))
         .route("/api/v1/live", get(live::stream::live))
         .route("/api/v1/openapi.json", get(openapi::describe))
         .route("/healthz", get(async || "ok\n"))
@@ -133,13 +154,21 @@ fn route_of(path: &str) -> &'static str {
         return if path.starts_with("/api") { "/api/other" } else { "pages" };
     };
     match rest.split('/').next().unwrap_or_default() {
+        "servers" if rest.matches('/').count() == 2 && rest.ends_with("/collect") => {
+            "/api/v1/servers/{server}/collect"
+        }
         "servers" if rest.contains('/') => "/api/v1/servers/{server}",
         "servers" => "/api/v1/servers",
         "metrics" => "/api/v1/metrics/{server}",
         "query" => "/api/v1/query",
         "charts" => "/api/v1/charts/{server}",
         "fleet" => "/api/v1/fleet",
+        "alerts" if rest.contains('/') => "/api/v1/alerts/{id}/acknowledge",
         "alerts" => "/api/v1/alerts",
+        "incidents" if rest.contains('/') => "/api/v1/incidents/{id}",
+        "incidents" => "/api/v1/incidents",
+        "silences" if rest.contains('/') => "/api/v1/silences/{id}",
+        "silences" => "/api/v1/silences",
         "anomalies" => "/api/v1/anomalies",
         "metric-names" => "/api/v1/metric-names",
         "label" => "/api/v1/label/{name}/values",
@@ -151,7 +180,7 @@ fn route_of(path: &str) -> &'static str {
 
 /// A question that was understood.
 #[derive(Debug)]
-enum Ask {
+pub(crate) enum Ask {
     Servers(ServersQuestion),
     Server(String),
     /// With the path that was asked.
@@ -161,6 +190,10 @@ enum Ask {
     Chart(ChartQuestion),
     Fleet(Range),
     Alerts(Filter),
+    Incidents(Filter),
+    Incident(String),
+    Silences(SilencesQuestion),
+    Silence(String),
     Anomalies(Filter),
     Names(NamesQuestion),
 }
@@ -180,6 +213,10 @@ impl Ask {
             Self::Chart(question) => app.chart(question, mode).await,
             Self::Fleet(range) => app.fleet_page(*range, key, mode).await,
             Self::Alerts(filter) => app.alerts(filter, mode).await,
+            Self::Incidents(filter) => app.incidents(filter, mode).await,
+            Self::Incident(id) => app.incident(id, mode).await,
+            Self::Silences(question) => app.silences(*question, mode).await,
+            Self::Silence(id) => app.silence(id, mode).await,
             Self::Anomalies(filter) => app.anomalies(filter, mode).await,
             Self::Names(question) => app.names(question, mode).await,
         }
@@ -205,7 +242,7 @@ pub(crate) async fn server_view(app: &App, wanted: &str, mode: Mode) -> Result<A
 }
 
 /// The fresh answer; while PostgreSQL is away the one that was kept for this question, else what Redis last knew.
-async fn answer(app: &App, key: String, ask: Ask) -> Result<Response, Problem> {
+pub(crate) async fn answer(app: &App, key: String, ask: Ask) -> Result<Response, Problem> {
     let given = |stale| Given { stale, degraded: app.is_degraded(), now: (app.clock)() };
     match Box::pin(ask.answer(app, &key, Mode::Fresh)).await {
         Ok(answer) => {

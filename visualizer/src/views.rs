@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidewatch_schemas::{Alert, AlertStatus, Labels, Severity, time::rfc3339};
-use tidewatch_store::{AnomalyRow, Server, StoredAlert};
+use tidewatch_store::{Acknowledgement, AnomalyRow, Server, StoredAlert, TrackedAlert};
 use utoipa::ToSchema;
 
 use crate::{
@@ -123,6 +123,22 @@ pub(crate) struct RelatedView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Acknowledgement)]
+pub(crate) struct AcknowledgedView {
+    /// Name of the key, or `anonymous`
+    by: String,
+    #[schema(format = DateTime)]
+    at: String,
+    note: Option<String>,
+}
+
+impl From<Acknowledgement> for AcknowledgedView {
+    fn from(said: Acknowledgement) -> Self {
+        Self { by: said.by, at: rfc3339(said.at_ms), note: said.note }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Alert)]
 pub(crate) struct AlertView {
     alert_id: String,
@@ -154,9 +170,14 @@ pub(crate) struct AlertView {
     runbook_url: Option<String>,
     #[schema(format = DateTime)]
     updated_at: String,
+    /// `null` also in the live stream, which does not know it.
+    acknowledged: Option<AcknowledgedView>,
+    /// Silences that fit, the first 100; of an alert that fires those of now. None in the live stream.
+    silenced_by: Vec<i32>,
 }
 
 impl AlertView {
+    /// Nothing is known of what people did about it.
     pub(crate) fn new(server_id: Option<i32>, alert: Alert) -> Self {
         let related = alert.related.into_iter();
         Self {
@@ -184,6 +205,8 @@ impl AlertView {
                 .collect(),
             runbook_url: alert.runbook_url,
             updated_at: rfc3339(alert.updated_at),
+            acknowledged: None,
+            silenced_by: Vec::new(),
         }
     }
 }
@@ -191,6 +214,13 @@ impl AlertView {
 impl From<StoredAlert> for AlertView {
     fn from(stored: StoredAlert) -> Self {
         Self::new(Some(stored.server_id), stored.alert)
+    }
+}
+
+impl From<TrackedAlert> for AlertView {
+    fn from(tracked: TrackedAlert) -> Self {
+        let (acknowledged, silenced_by) = (tracked.acknowledged.map(Into::into), tracked.silenced_by);
+        Self { acknowledged, silenced_by, ..tracked.stored.into() }
     }
 }
 

@@ -18,7 +18,7 @@ const WHO: [&str; 8] = [
 ];
 
 /// Statuses for each of [`WHO`]; 0: goes on to its place.
-const TABLE: [(&str, &str, [u16; 8]); 48] = [
+const TABLE: [(&str, &str, [u16; 8]); 69] = [
     ("GET", "/", [0, 0, 0, 0, 0, 0, 0, 0]),
     ("HEAD", "/", [0, 0, 0, 0, 0, 0, 0, 0]),
     ("POST", "/", [405; 8]),
@@ -41,6 +41,12 @@ const TABLE: [(&str, &str, [u16; 8]); 48] = [
     ("PATCH", "/api/v1/servers", [401, 401, 405, 405, 405, 405, 405, 405]),
     ("PATCH", "/api/v1/servers/1/", [401, 401, 405, 405, 405, 405, 405, 405]),
     ("PATCH", "/api/v1/metrics/1", [401, 401, 405, 405, 405, 405, 405, 405]),
+    ("POST", "/api/v1/servers/1/collect", [401, 401, 403, 403, 0, 0, 403, 403]),
+    ("POST", "/api/v1/servers/web%20one/collect", [401, 401, 403, 403, 0, 0, 403, 403]),
+    ("GET", "/api/v1/servers/1/collect", [401, 401, 405, 405, 405, 405, 405, 405]),
+    ("PATCH", "/api/v1/servers/1/collect", [401, 401, 405, 405, 405, 405, 405, 405]),
+    ("POST", "/api/v1/servers/1", [401, 401, 405, 405, 405, 405, 405, 405]),
+    ("POST", "/api/v1/servers/1/collect/", [401, 401, 405, 405, 405, 405, 405, 405]),
     ("GET", "/api/v1/metric-names", [401, 401, 0, 403, 0, 0, 0, 0]),
     ("GET", "/api/v1/label/dc/values", [401, 401, 0, 403, 0, 0, 0, 0]),
     ("POST", "/api/v1/label/dc/values", [401, 401, 405, 405, 405, 405, 405, 405]),
@@ -49,6 +55,21 @@ const TABLE: [(&str, &str, [u16; 8]); 48] = [
     ("GET", "/api/v1/charts/1.png", [401, 401, 0, 403, 0, 0, 0, 0]),
     ("GET", "/api/v1/fleet", [401, 401, 0, 403, 0, 0, 0, 0]),
     ("GET", "/api/v1/alerts", [401, 401, 0, 403, 0, 0, 0, 0]),
+    ("GET", "/api/v1/incidents", [401, 401, 0, 403, 0, 0, 0, 0]),
+    ("GET", "/api/v1/incidents/i1", [401, 401, 0, 403, 0, 0, 0, 0]),
+    ("POST", "/api/v1/incidents/i1", [401, 401, 405, 405, 405, 405, 405, 405]),
+    ("POST", "/api/v1/alerts", [401, 401, 405, 405, 405, 405, 405, 405]),
+    ("POST", "/api/v1/alerts/a1/acknowledge", [401, 401, 403, 403, 0, 0, 403, 403]),
+    ("DELETE", "/api/v1/alerts/a1/acknowledge", [401, 401, 403, 403, 0, 0, 403, 403]),
+    ("GET", "/api/v1/alerts/a1/acknowledge", [401, 401, 405, 405, 405, 405, 405, 405]),
+    ("PATCH", "/api/v1/alerts/a1/acknowledge", [401, 401, 405, 405, 405, 405, 405, 405]),
+    ("POST", "/api/v1/alerts/a1/acknowledge/", [401, 401, 405, 405, 405, 405, 405, 405]),
+    ("GET", "/api/v1/silences", [401, 401, 0, 403, 0, 0, 0, 0]),
+    ("POST", "/api/v1/silences", [401, 401, 403, 403, 0, 0, 403, 403]),
+    ("DELETE", "/api/v1/silences", [401, 401, 405, 405, 405, 405, 405, 405]),
+    ("HEAD", "/api/v1/silences/1", [401, 401, 0, 403, 0, 0, 0, 0]),
+    ("DELETE", "/api/v1/silences/1", [401, 401, 403, 403, 0, 0, 403, 403]),
+    ("POST", "/api/v1/silences/1", [401, 401, 405, 405, 405, 405, 405, 405]),
     ("GET", "/api/v1/anomalies", [401, 401, 0, 403, 0, 0, 0, 0]),
     ("GET", "/api/v1/live", [401, 401, 0, 403, 0, 0, 0, 0]),
     ("GET", "/api/v1/openapi.json", [401, 401, 0, 403, 0, 0, 0, 0]),
@@ -112,7 +133,7 @@ fn the_matrix_holds() {
             *seen.entry(status).or_default() += 1;
         }
     }
-    assert_eq!(cases, 384);
+    assert_eq!(cases, 552);
     assert_eq!(seen.keys().copied().collect::<Vec<_>>(), [0, 401, 403, 405]);
 }
 
@@ -140,4 +161,13 @@ fn refusals_say_what_would_be_right() {
     let mut headers = HeaderMap::new();
     authorize(Place::Server, &Method::PUT, &HeaderMap::new(), &known).unwrap_err().write(&mut headers);
     assert_eq!(headers[header::ALLOW], "GET, HEAD, PATCH");
+    for (place, allowed) in [
+        (Place::Acknowledge, "POST, DELETE"),
+        (Place::Silences, "GET, HEAD, POST"),
+        (Place::Silence, "GET, HEAD, DELETE"),
+    ] {
+        let mut headers = HeaderMap::new();
+        authorize(place, &Method::PUT, &HeaderMap::new(), &known).unwrap_err().write(&mut headers);
+        assert_eq!(headers[header::ALLOW], allowed);
+    }
 }

@@ -11,6 +11,13 @@ pub(crate) enum Place {
     Read,
     /// One server, of which people may say something.
     Server,
+    /// That somebody takes care of an alert.
+    Acknowledge,
+    Silences,
+    /// One of them.
+    Silence,
+    /// Where a server is asked to be collected at once.
+    Collect,
     Session,
     SignIn,
     /// The pages and their files, public.
@@ -21,13 +28,15 @@ pub(crate) enum Place {
 }
 
 /// What the visualizer answers below `/api/v1/`; a new one is let in here on purpose.
-const READ: [&str; 11] = [
+const READ: [&str; 13] = [
     "servers",
     "metrics",
     "query",
     "charts",
     "fleet",
     "alerts",
+    "incidents",
+    "silences",
     "anomalies",
     "metric-names",
     "label",
@@ -54,28 +63,35 @@ impl Place {
                 _ => Self::Page,
             };
         }
-        match (segments.next(), segments.next(), segments.next()) {
-            (Some("v1"), Some("ingest"), None) => Self::Ingest,
-            (Some("v1"), Some("session"), None) => Self::Session,
-            (Some("v1"), Some("servers"), Some(server))
-                if !server.is_empty() && segments.next().is_none() =>
-            {
-                Self::Server
+        // behind the fourth, only whether there is more
+        let rest: [Option<&str>; 5] = std::array::from_fn(|_| segments.next());
+        match rest {
+            [Some("v1"), Some("ingest"), None, ..] => Self::Ingest,
+            [Some("v1"), Some("session"), None, ..] => Self::Session,
+            [Some("v1"), Some("servers"), Some(server), None, _] if !server.is_empty() => Self::Server,
+            [Some("v1"), Some("servers"), Some(server), Some("collect"), None] if !server.is_empty() => {
+                Self::Collect
             }
-            (Some("v1"), Some(name), _) if READ.contains(&name) => Self::Read,
+            [Some("v1"), Some("alerts"), Some(alert), Some("acknowledge"), None] if !alert.is_empty() => {
+                Self::Acknowledge
+            }
+            [Some("v1"), Some("silences"), None, ..] => Self::Silences,
+            [Some("v1"), Some("silences"), Some(silence), None, _] if !silence.is_empty() => Self::Silence,
+            [Some("v1"), Some(name), ..] if READ.contains(&name) => Self::Read,
             _ => Self::NowhereInApi,
         }
     }
 
     pub(crate) fn is_in_api(self) -> bool {
-        matches!(self, Self::Ingest | Self::Read | Self::Server | Self::Session | Self::NowhereInApi)
+        !matches!(self, Self::SignIn | Self::Page | Self::Nowhere)
     }
 
     /// As the metrics call it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ingest => "ingest",
-            Self::Read | Self::Server => "read",
+            Self::Read | Self::Server | Self::Acknowledge | Self::Silences | Self::Silence => "read",
+            Self::Collect => "collect",
             Self::Session => "session",
             Self::SignIn => "sign-in",
             Self::Page => "page",
@@ -133,6 +149,23 @@ mod tests {
             ("/api/v1/servers/", Place::Read),
             ("/api/v1/servers/web-1/", Place::Read),
             ("/api/v1/servers/web-1/x", Place::Read),
+            ("/api/v1/alerts", Place::Read),
+            ("/api/v1/alerts/a1", Place::Read),
+            ("/api/v1/alerts/a1/acknowledge", Place::Acknowledge),
+            ("/api/v1/alerts/a1/acknowledge/", Place::Read),
+            ("/api/v1/alerts//acknowledge", Place::NowhereInApi),
+            ("/api/v1/incidents", Place::Read),
+            ("/api/v1/incidents/i1", Place::Read),
+            ("/api/v1/silences", Place::Silences),
+            ("/api/v1/silences/", Place::Read),
+            ("/api/v1/silences/1", Place::Silence),
+            ("/api/v1/silences/1/x", Place::Read),
+            ("/api/v1/servers/web-1/collect", Place::Collect),
+            ("/api/v1/servers/collect", Place::Server),
+            ("/api/v1/servers/web-1/collect/", Place::Read),
+            ("/api/v1/servers/web-1/collect/x", Place::Read),
+            ("/api/v1/servers//collect", Place::NowhereInApi),
+            ("/api/v1/metrics/web-1/collect", Place::Read),
             ("/api/v1/metrics/1", Place::Read),
             ("/api/v1/query", Place::Read),
             ("/api/v1/metric-names", Place::Read),

@@ -228,3 +228,50 @@ fn scrapes_are_aligned_to_the_clock() {
         assert!(at < 60, "{at}");
     }
 }
+
+#[test]
+fn a_request_is_collected_at_once_and_those_around_it_are_part_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    made_up(folder.path());
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let config = assemble::<Config>(
+        "ingest",
+        &[
+            ("server-name", "made-up"),
+            ("collect-interval", "1h"),
+            ("proc-root", &at("proc")),
+            ("sys-root", &at("sys")),
+            ("host-root", &at("root")),
+        ],
+    )
+    .unwrap();
+    let registry = tidewatch_service_kit::Metrics::default();
+    let metrics = Metrics::new(&registry);
+    let count = |name: &str| -> u64 {
+        let text = registry.encode();
+        let line = text.lines().find(|line| line.starts_with(&format!("tidewatch_ingest_{name} "))).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let collected = "collect_requests_total{outcome=\"collected\"}";
+    let coalesced = "collect_requests_total{outcome=\"coalesced\"}";
+    let backlog = Arc::new(Backlog::new(&config, metrics.clone()));
+    let layouts = Arc::new(Layouts::new(&config, metrics.clone()));
+    let running = start(&config, layouts, backlog, metrics).unwrap();
+    assert_eq!(running.server(), "made-up");
+    // in the second before the hour the tick answers; else the first request that is a second behind the start
+    let (asking, begun, mut asked) = (running.asking(), Instant::now(), 0);
+    while count("backlog_frames") == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nothing is collected");
+        asking.ask();
+        asked += 1;
+        thread::sleep(Duration::from_millis(100));
+    }
+    while count(collected) + count(coalesced) < asked {
+        assert!(begun.elapsed() < Duration::from_secs(20), "not all of {asked} are counted");
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(asked > 1 && count(coalesced) >= asked - count(collected), "{asked} were asked for");
+    assert!(count(collected) <= 1 && count("backlog_frames") == 1, "one frame, however many ask");
+    drop(running);
+    asking.ask();
+}

@@ -6,41 +6,27 @@
 
 use std::collections::BTreeSet;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use sqlx::{Acquire, PgConnection};
-use tidewatch_schemas::SeriesKind;
 use tidewatch_store::{
-    Error, ExpectationRow, Tier, WindowRow,
+    Error, Tier,
     hot::writer::ServerWindow,
     write::{
         catalog,
         events::{self, NewAnomaly},
-        offsets,
-        packed::{self, Held},
+        histograms, offsets, packed,
         partitions::Partition,
         samples,
     },
 };
 
-use super::{
-    ensure_partitions, events_of,
-    ids::Ids,
-    settle::{Verdict, settle},
-    touched,
-    windows::{Plan, rows},
-};
+use super::{ensure_partitions, events_of, ids::Ids, settle::Left, touched, windows::Plan};
 use crate::record::{Body, Item};
 
 mod batch;
+mod judge;
 
-use batch::Group;
 pub use batch::{Batch, Counts, Outcome};
-
-/// What becomes of each row of each window or band.
-enum Judged {
-    Windows(Tier, Vec<Vec<Verdict<WindowRow>>>),
-    Bands(Vec<Vec<Verdict<ExpectationRow>>>),
-}
 
 /// What is known between batches of a replay.
 #[derive(Debug)]
@@ -87,11 +73,8 @@ impl Rewriter {
         refused: &HashSet<usize>,
     ) -> Result<Outcome, Error> {
         let held = packed::look(conn, &touched(&batch.items)).await?;
-        let is_dry = self.is_dry;
-        let mut outcome = match self.judge(conn, batch, refused, &held, false).await? {
-            Judged::Windows(_, verdicts) => sort(verdicts, |v| is_dry || v.is_settled()).0,
-            Judged::Bands(verdicts) => sort(verdicts, |v| is_dry || v.is_settled()).0,
-        };
+        let left = if self.is_dry { Left::Nothing } else { Left::Unsettled };
+        let (mut outcome, _) = self.judge(conn, batch, refused, &held, false).await?.sort(left);
         // those of windows that are left are told when these are written
         let is_left = |index: &usize| outcome.left.iter().any(|n| batch.groups[*n].items.contains(index));
         outcome.counts.refused = refused.iter().filter(|index| !is_left(index)).count() as u64;
@@ -112,22 +95,19 @@ impl Rewriter {
         offsets::hold(&mut transaction, &self.group, &sources(&batch.items)).await?;
         let held = packed::hold(&mut transaction, &touched).await?;
         let mut plan = Plan::default();
-        let mut outcome = match self.judge(&mut transaction, batch, &refused, &held, is_last).await? {
-            Judged::Windows(tier, verdicts) => {
-                let (outcome, mut rows) = sort(verdicts, |verdict| *verdict != Verdict::Ahead);
-                rows.sort_by_key(|row| (row.series_id, row.ts_ms));
-                let keys = rows.iter().map(|row| (row.series_id, row.ts_ms));
-                held.unpack(&mut transaction, tier, keys).await?;
-                samples::replace(&mut transaction, tier, &rows).await?;
-                self.tell(&mut plan, batch, &outcome.left);
-                outcome
-            }
-            Judged::Bands(verdicts) => {
-                let (outcome, rows) = sort(verdicts, |_| true);
-                events::upsert_expectations(&mut transaction, &rows).await?;
-                outcome
-            }
-        };
+        let judged = self.judge(&mut transaction, batch, &refused, &held, is_last).await?;
+        let tier = judged.tier;
+        let (mut outcome, mut rows) = judged.sort(Left::Ahead);
+        if let Some(tier) = tier {
+            rows.windows.sort_by_key(|row| (row.series_id, row.ts_ms));
+            let keys = rows.windows.iter().map(|row| (row.series_id, row.ts_ms));
+            held.unpack(&mut transaction, tier, keys).await?;
+            samples::replace(&mut transaction, tier, &rows.windows).await?;
+            rows.histograms.sort_by_key(|row| (row.series_id, row.ts_ms));
+            histograms::replace(&mut transaction, tier, &rows.histograms).await?;
+            self.tell(&mut plan, batch, &outcome.left);
+        }
+        events::upsert_expectations(&mut transaction, &rows.bands).await?;
         outcome.counts.refused = refused.len() as u64;
         let seen: Vec<(i32, i64)> = plan.seen.iter().map(|(id, ms)| (*id, *ms)).collect();
         let people =
@@ -192,54 +172,6 @@ impl Rewriter {
         Ok(self.ids.resolve(conn, items).await?.into_iter().map(|(index, ..)| index).collect())
     }
 
-    async fn judge(
-        &self,
-        conn: &mut PgConnection,
-        batch: &Batch,
-        refused: &HashSet<usize>,
-        held: &Held,
-        is_last: bool,
-    ) -> Result<Judged, Error> {
-        let tier = batch.items.iter().find_map(|item| match &item.body {
-            Body::Windows(tier, _) => Some(*tier),
-            _ => None,
-        });
-        let good = |group: &Group| {
-            let kept = group.items.clone().filter(move |index| !refused.contains(index));
-            kept.map(move |index| &batch.items[index])
-        };
-        let Some(tier) = tier else {
-            let bands: Vec<Vec<ExpectationRow>> =
-                batch.groups.iter().map(|group| last_bands(good(group), &self.ids)).collect();
-            let keys: Vec<_> = bands.iter().flatten().map(|row| (row.series_id, row.ts_ms)).collect();
-            let there = events::expectations_there(conn, &keys).await?;
-            let verdict = |row: ExpectationRow| match there.get(&(row.series_id, row.ts_ms)) {
-                None => Verdict::Missing(row),
-                Some(other) if *other == row => Verdict::Same,
-                Some(_) => Verdict::Changed(row),
-            };
-            let judged = bands.into_iter().map(|rows| rows.into_iter().map(&verdict).collect());
-            return Ok(Judged::Bands(judged.collect()));
-        };
-        let parts: Vec<Vec<(WindowRow, SeriesKind)>> =
-            batch.groups.iter().map(|group| parts(good(group), &self.ids)).collect();
-        let mut keys: Vec<_> = parts.iter().flatten().map(|(row, _)| (row.series_id, row.ts_ms)).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let mut there = samples::existing(conn, tier, &keys).await?;
-        there.extend(held.existing(conn, tier, keys.iter().copied()).await?);
-        let judged = batch.groups.iter().zip(&parts).map(|(group, parts)| {
-            let of_series = parts.chunk_by(|(a, _), (b, _)| a.series_id == b.series_id);
-            let verdict = |some: &[(WindowRow, SeriesKind)]| {
-                let (first, kind) = some[0];
-                let rows: Vec<WindowRow> = some.iter().map(|(row, _)| *row).collect();
-                settle(there.get(&(first.series_id, first.ts_ms)), &rows, kind, group.is_whole, is_last)
-            };
-            of_series.map(verdict).collect()
-        });
-        Ok(Judged::Windows(tier, judged.collect()))
-    }
-
     /// What is to be known of the servers whose windows are written.
     fn tell(&self, plan: &mut Plan, batch: &Batch, left: &[usize]) {
         let young = chrono::Utc::now().timestamp_millis() - YOUNG_MS;
@@ -270,50 +202,4 @@ pub(crate) const YOUNG_MS: i64 = 3_600_000;
 fn sources(items: &[Item]) -> Vec<(&str, i32)> {
     let sources: BTreeSet<(&str, i32)> = items.iter().map(|item| (&*item.topic, item.partition)).collect();
     sources.into_iter().collect()
-}
-
-/// The rows of a window's parts, by series, in the order in which they came.
-fn parts<'a>(items: impl Iterator<Item = &'a Item>, ids: &Ids) -> Vec<(WindowRow, SeriesKind)> {
-    let mut parts = Vec::new();
-    for item in items {
-        if let Body::Windows(_, frame) = &item.body
-            && let Some(known) = ids.known(&frame.server)
-        {
-            parts.extend(rows(frame, known));
-        }
-    }
-    // stable
-    parts.sort_by_key(|(row, _)| row.series_id);
-    parts
-}
-
-/// Of several bands of a series and window the last.
-fn last_bands<'a>(items: impl Iterator<Item = &'a Item>, ids: &Ids) -> Vec<ExpectationRow> {
-    let mut bands = HashMap::new();
-    for item in items {
-        let (_, _, rows) = events_of(std::slice::from_ref(item), ids);
-        bands.extend(rows.into_iter().map(|row| ((row.series_id, row.ts_ms), row)));
-    }
-    bands.into_values().collect()
-}
-
-/// Counts the windows of which every row passes, and gives the rows to be written; leaves the others.
-fn sort<Row>(
-    verdicts: Vec<Vec<Verdict<Row>>>,
-    passes: impl Fn(&Verdict<Row>) -> bool,
-) -> (Outcome, Vec<Row>) {
-    let (mut outcome, mut rows) = (Outcome::default(), Vec::new());
-    for (number, verdicts) in verdicts.into_iter().enumerate() {
-        if !verdicts.iter().all(&passes) {
-            outcome.left.push(number);
-            continue;
-        }
-        for verdict in verdicts {
-            outcome.counts.add(&verdict);
-            if let Verdict::Missing(row) | Verdict::Changed(row) = verdict {
-                rows.push(row);
-            }
-        }
-    }
-    (outcome, rows)
 }

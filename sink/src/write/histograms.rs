@@ -24,19 +24,7 @@ pub(super) struct Histograms {
 impl Histograms {
     /// `is_new`: the server has no window of that time yet.
     pub(super) fn take(&mut self, tier: Tier, frame: &AggregateFrame, known: &Known, is_new: bool) {
-        let row = |one: &tidewatch_schemas::Histogram| {
-            Some(HistogramRow {
-                series_id: known.histogram_of(&one.series.metric, &one.series.labels)?,
-                ts_ms: frame.window_start,
-                // those that are none were left out before
-                observed: Distribution::of(one, f64::MAX).ok()??,
-                origin: frame.origin,
-            })
-        };
-        let mut rows: Vec<HistogramRow> = frame.histograms.iter().filter_map(row).collect();
-        // named twice in a frame: the first counts
-        rows.sort_by_key(|row| row.series_id);
-        rows.dedup_by_key(|row| row.series_id);
+        let mut rows = observed(frame, known);
         let to = if is_new { &mut self.fresh } else { &mut self.parts };
         to[tier as usize].append(&mut rows);
     }
@@ -69,4 +57,22 @@ impl Histograms {
         self.written[tier as usize] = self.fresh[tier as usize].len() + changed.len();
         Ok(())
     }
+}
+
+/// A frame's rows, in order of their series.
+pub(super) fn observed(frame: &AggregateFrame, known: &Known) -> Vec<HistogramRow> {
+    let row = |one: &tidewatch_schemas::Histogram| {
+        Some(HistogramRow {
+            series_id: known.histogram_of(&one.series.metric, &one.series.labels)?,
+            ts_ms: frame.window_start,
+            // those that are none were left out before
+            observed: Distribution::of(one, f64::MAX).ok()??,
+            origin: frame.origin,
+        })
+    };
+    let mut rows: Vec<HistogramRow> = frame.histograms.iter().filter_map(row).collect();
+    // named twice in a frame: the first counts
+    rows.sort_by_key(|row| row.series_id);
+    rows.dedup_by_key(|row| row.series_id);
+    rows
 }

@@ -4,11 +4,27 @@
 //! only, by its origin; the rest follows from the order. Invariant: the row never holds fewer samples than before, and what
 //! was settled once is left alone the next time.
 
-use tidewatch_schemas::SeriesKind;
-use tidewatch_store::{
-    WindowRow,
-    merge::{is_known, merge},
-};
+use tidewatch_schemas::Origin;
+use tidewatch_store::{HistogramRow, WindowRow, merge::is_copy};
+
+/// A row, or a part of one.
+pub(super) trait Part: Clone {
+    fn origin(&self) -> Origin;
+    /// Samples, or observations.
+    fn count(&self) -> i64;
+    /// Bit by bit, but one NaN is as good as another.
+    fn is_same(&self, other: &Self) -> bool;
+}
+
+/// Which windows a verdict leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    Nothing,
+    /// Where something is to be written.
+    Unsettled,
+    /// That somebody wrote who has read further.
+    Ahead,
+}
 
 /// What to do about a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,64 +42,101 @@ pub(super) enum Verdict<Row> {
 }
 
 impl<Row> Verdict<Row> {
-    /// Whether there is nothing to do.
-    pub(super) fn is_settled(&self) -> bool {
-        matches!(self, Self::Same | Self::More)
+    pub(super) fn is_left(&self, left: Left) -> bool {
+        match left {
+            Left::Nothing => false,
+            Left::Unsettled => !matches!(self, Self::Same | Self::More),
+            Left::Ahead => matches!(self, Self::Ahead),
+        }
     }
 }
 
-/// `is_whole`: the topic has all parts of the window up to where it was read. `parts` are at least one.
-pub(super) fn settle(
-    there: Option<&WindowRow>,
-    parts: &[WindowRow],
-    kind: SeriesKind,
+/// `merge` gives the row of a row and a part, the row itself if the part is known. `is_whole`: the topic has all parts of the
+/// window up to where it was read. `parts` are at least one.
+pub(super) fn settle<Row: Part>(
+    there: Option<&Row>,
+    parts: &[Row],
+    merge: impl Fn(&Row, &Row) -> Row,
     is_whole: bool,
     is_last: bool,
-) -> Verdict<WindowRow> {
+) -> Verdict<Row> {
     let Some((first, rest)) = parts.split_first() else { return Verdict::Same };
-    let (mut all, mut taken) = (*first, vec![*first]);
+    let (mut all, mut taken) = (first.clone(), vec![first]);
     for part in rest {
-        if !is_known(&all, part) {
-            all = merge(&all, part, kind);
-            taken.push(*part);
+        if !is_copy(all.origin(), part.origin()) {
+            all = merge(&all, part);
+            taken.push(part);
         }
     }
     let Some(there) = there else { return Verdict::Missing(all) };
-    if same(there, &all) {
+    if there.is_same(&all) {
         return Verdict::Same;
     }
-    let partition = there.origin.partition;
-    let is_one = taken.iter().all(|part| part.origin.partition == partition);
-    let is_ours = taken.iter().any(|part| part.origin == there.origin);
+    let origin = there.origin();
+    let is_one = taken.iter().all(|part| part.origin().partition == origin.partition);
+    let is_ours = taken.iter().any(|part| part.origin() == origin);
     // in one partition origins grow; parts of several came in any order
-    let is_older = is_one && there.origin.offset <= all.origin.offset;
+    let is_older = is_one && origin.offset <= all.origin().offset;
     if !is_older && !is_ours && !is_last {
         return Verdict::Ahead;
     }
     // a merge leaves out what is not beyond the row's last part. That the whole topic does not have it cannot be
-    let next = if is_older && (is_ours || !is_whole) {
-        taken.iter().fold(*there, |row, part| merge(&row, part, kind))
-    } else {
-        *there
-    };
+    let mut next = there.clone();
+    if is_older && (is_ours || !is_whole) {
+        for part in taken {
+            next = merge(&next, part);
+        }
+    }
     // of as many samples the topic's are the ones to trust, if it has them all
-    if all.count > next.count || (all.count == next.count && is_whole && is_older) {
+    if all.count() > next.count() || (all.count() == next.count() && is_whole && is_older) {
         Verdict::Changed(all)
-    } else if !same(&next, there) {
+    } else if !next.is_same(there) {
         Verdict::Changed(next)
-    } else if all.count == there.count {
+    } else if all.count() == there.count() {
         Verdict::Same
     } else {
         Verdict::More
     }
 }
 
-/// Bit by bit, but one NaN is as good as another.
-fn same(a: &WindowRow, b: &WindowRow) -> bool {
-    let numbers = |r: &WindowRow| [r.sum, r.min, r.max, r.first, r.last, r.m2, r.increase];
-    let rest = |r: &WindowRow| (r.count, r.first_at, r.last_at, r.resets, r.origin);
-    let is_same = |(a, b): (f64, f64)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
-    rest(a) == rest(b) && numbers(a).into_iter().zip(numbers(b)).all(is_same)
+impl Part for WindowRow {
+    fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    fn count(&self) -> i64 {
+        self.count
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let numbers = |r: &Self| [r.sum, r.min, r.max, r.first, r.last, r.m2, r.increase];
+        let rest = |r: &Self| (r.count, r.first_at, r.last_at, r.resets, r.origin);
+        rest(self) == rest(other) && are_same(&numbers(self), &numbers(other))
+    }
+}
+
+impl Part for HistogramRow {
+    fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    fn count(&self) -> i64 {
+        self.observed.count
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let (a, b) = (&self.observed, &other.observed);
+        let is_same = self.origin == other.origin
+            && (a.count, a.zero_count, a.scale) == (b.count, b.zero_count, b.scale)
+            && a.positive == b.positive
+            && a.negative == b.negative;
+        let numbers = |r: &Self| [r.observed.sum, r.observed.min, r.observed.max, r.observed.zero_threshold];
+        is_same && are_same(&numbers(self), &numbers(other))
+    }
+}
+
+fn are_same(a: &[f64], b: &[f64]) -> bool {
+    a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()))
 }
 
 #[cfg(test)]

@@ -19,8 +19,11 @@ use tidewatch_store::{
 };
 
 use crate::{
-    fixture::{GROUP, Instance, T0, all_rows, database, frame, item, layout, next_offset, pack, windows},
-    log::{draws, log, reference, stored},
+    fixture::{
+        GROUP, Instance, T0, all_histograms, all_rows, database, frame, histogram, item, layout, next_offset,
+        pack, windows,
+    },
+    log::{draws, log, reference, reference_histograms, stored, stored_histograms},
     records::alert,
 };
 
@@ -66,15 +69,16 @@ async fn execute(store: &Store, statement: impl Into<String>) {
     sqlx::raw_sql(statement).execute(store.history.pool()).await.expect("statement");
 }
 
-/// A third of the rows, of the packed hours too; or all.
+/// A third of the rows, of the packed hours and of histograms too; or all.
 async fn lose(store: &Store, which: u8) {
     for tier in ["10s", "1m"] {
         if which > 2 {
-            execute(store, format!("TRUNCATE samples_{tier}, packed_{tier}")).await;
+            execute(store, format!("TRUNCATE samples_{tier}, packed_{tier}, histograms_{tier}")).await;
             continue;
         }
         let of = |time: &str| format!("(series_id + extract(epoch FROM {time})::bigint / 10) % 3 = {which}");
         execute(store, format!("DELETE FROM samples_{tier} WHERE {}", of("ts"))).await;
+        execute(store, format!("DELETE FROM histograms_{tier} WHERE {}", of("ts"))).await;
         execute(store, format!("DELETE FROM packed_{tier} WHERE series_id % 3 = {which}")).await;
     }
 }
@@ -110,12 +114,18 @@ fn whatever_was_lost_comes_back_and_a_second_time_changes_nothing() {
                 let counts = again(&db.store, &mut rewriter(), batch(&items, tier)).await;
                 made.set(made.get() + counts.made + counts.merged);
                 assert_eq!(stored(&db.store, tier).await, reference(&log, tier), "{}", tier.as_str());
+                assert_eq!(
+                    stored_histograms(&db.store, tier).await,
+                    reference_histograms(&log, tier),
+                    "histograms of {}",
+                    tier.as_str()
+                );
             }
             if packs[2] {
                 pack(&db.store, usize::MAX, 30).await;
             }
             for tier in [Tier::TenSeconds, Tier::Minute] {
-                let unchanged = reference(&log, tier).len() as u64;
+                let unchanged = (reference(&log, tier).len() + reference_histograms(&log, tier).len()) as u64;
                 let counts = again(&db.store, &mut rewriter(), batch(&items, tier)).await;
                 assert_eq!(counts, Counts { unchanged, ..Counts::default() });
             }
@@ -127,6 +137,37 @@ fn whatever_was_lost_comes_back_and_a_second_time_changes_nothing() {
         panic!("{error}");
     }
     assert!(made.get() > 0, "nothing was ever lost");
+}
+
+#[tokio::test]
+async fn histograms_that_were_lost_or_say_something_else_come_back_and_values_beside_them_stay() {
+    let db = database().await;
+    let mut sink = Instance::new(&db.store);
+    let generation = sink.assign(&db.store).await;
+    let items: Vec<Item> = (0..4)
+        .map(|n| {
+            let mut frame = frame("web", n, 1.0, layout());
+            frame.histograms = vec![histogram("took", 3, 8, n + 1), histogram("load", 0, 1, 1)];
+            windows(n, frame)
+        })
+        .collect();
+    sink.commit(generation, vec![items.clone()]).await;
+    let before = all_histograms(&db.store, Tier::TenSeconds).await;
+    let values = all_rows(&db.store, Tier::TenSeconds).await;
+    assert_eq!((before.len(), values.len()), (8, 8));
+    let took = "(SELECT id FROM series WHERE metric_name = 'took')";
+    execute(&db.store, format!("DELETE FROM histograms_10s WHERE series_id = {took} AND positive[1] < 3"))
+        .await;
+    execute(&db.store, "UPDATE histograms_10s SET sum = sum + 1 WHERE positive[1] = 4").await;
+    // one that holds more than the topic stays
+    execute(&db.store, "UPDATE histograms_10s SET count = 9, zero_count = 3 WHERE positive[1] = 3").await;
+    let counts = again(&db.store, &mut rewriter(), batch(&items, Tier::TenSeconds)).await;
+    assert_eq!(counts, Counts { made: 2, merged: 1, kept: 1, unchanged: 12, ..Counts::default() });
+    execute(&db.store, "UPDATE histograms_10s SET count = 6, zero_count = 0 WHERE positive[1] = 3").await;
+    assert_eq!(all_histograms(&db.store, Tier::TenSeconds).await, before);
+    assert_eq!(all_rows(&db.store, Tier::TenSeconds).await, values);
+    let counts = again(&db.store, &mut rewriter(), batch(&items, Tier::TenSeconds)).await;
+    assert_eq!(counts, Counts { unchanged: 16, ..Counts::default() });
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ pub(crate) fn reference(log: &[AggregateFrame], tier: Tier) -> BTreeMap<Key, Win
 }
 
 /// The histograms of the log read once.
-fn reference_histograms(log: &[AggregateFrame], tier: Tier) -> BTreeMap<Key, HistogramRow> {
+pub(crate) fn reference_histograms(log: &[AggregateFrame], tier: Tier) -> BTreeMap<Key, HistogramRow> {
     let mut rows: BTreeMap<Key, HistogramRow> = BTreeMap::new();
     for frame in log.iter().filter(|frame| frame.window_ms == tier.window_ms()) {
         for one in &frame.histograms {
@@ -146,7 +146,7 @@ fn reference_histograms(log: &[AggregateFrame], tier: Tier) -> BTreeMap<Key, His
     rows
 }
 
-async fn stored_histograms(store: &Store, tier: Tier) -> BTreeMap<Key, HistogramRow> {
+pub(crate) async fn stored_histograms(store: &Store, tier: Tier) -> BTreeMap<Key, HistogramRow> {
     let mut rows = BTreeMap::new();
     for (server, metric, row) in all_histograms(store, tier).await {
         rows.insert((server, metric, row.ts_ms), HistogramRow { series_id: 0, ..row });

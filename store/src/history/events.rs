@@ -1,7 +1,7 @@
 //! Alerts and anomalies.
 
 use chrono::{DateTime, Utc};
-use sqlx::{Row, postgres::PgRow, types::Json};
+use sqlx::{AssertSqlSafe, Row, postgres::PgRow, types::Json};
 use tidewatch_schemas::{Alert, AlertStatus, Severity};
 
 use super::{History, at};
@@ -26,24 +26,30 @@ pub struct AnomalyQuery {
     pub limit: usize,
 }
 
+/// What an [`AlertQuery`] asks for of alerts `a`: its members are `$2` to `$5`.
+pub(super) const FILTER: &str =
+    "($2::text IS NULL OR a.status = $2) AND ($3::integer IS NULL OR a.server_id = $3)
+    AND ($4::timestamptz IS NULL OR a.ends_at IS NULL OR a.ends_at >= $4)
+    AND ($5::timestamptz IS NULL OR a.starts_at < $5)";
+
+pub(super) const ORDER: &str = "ORDER BY a.status, a.starts_at DESC, a.alert_id";
+
 impl History {
     /// Open alerts before resolved ones, each newest first.
     pub async fn alerts(&self, query: &AlertQuery) -> Result<Vec<StoredAlert>, Error> {
         self.guard(async {
-            let rows = sqlx::query(
+            let sql = format!(
                 "SELECT a.*, s.name AS server FROM alerts a JOIN servers s ON s.id = a.server_id
-                 WHERE ($1::text IS NULL OR a.status = $1) AND ($2::integer IS NULL OR a.server_id = $2)
-                   AND ($3::timestamptz IS NULL OR a.ends_at IS NULL OR a.ends_at >= $3)
-                   AND ($4::timestamptz IS NULL OR a.starts_at < $4)
-                 ORDER BY a.status, a.starts_at DESC, a.alert_id LIMIT $5",
-            )
-            .bind(query.status.map(AlertStatus::as_str))
-            .bind(query.server_id)
-            .bind(query.from_ms.map(at))
-            .bind(query.to_ms.map(at))
-            .bind(query.limit as i64)
-            .fetch_all(self.pool())
-            .await?;
+                 WHERE {FILTER} {ORDER} LIMIT $1"
+            );
+            let rows = sqlx::query(AssertSqlSafe(sql))
+                .bind(query.limit as i64)
+                .bind(query.status.map(AlertStatus::as_str))
+                .bind(query.server_id)
+                .bind(query.from_ms.map(at))
+                .bind(query.to_ms.map(at))
+                .fetch_all(self.pool())
+                .await?;
             rows.iter().map(alert).collect()
         })
         .await
@@ -88,7 +94,7 @@ impl History {
     }
 }
 
-fn alert(row: &PgRow) -> Result<StoredAlert, Error> {
+pub(super) fn alert(row: &PgRow) -> Result<StoredAlert, Error> {
     let time = |column| Ok::<_, sqlx::Error>(row.try_get::<DateTime<Utc>, _>(column)?.timestamp_millis());
     Ok(StoredAlert {
         server_id: row.try_get("server_id")?,
@@ -125,7 +131,7 @@ fn alert(row: &PgRow) -> Result<StoredAlert, Error> {
     })
 }
 
-fn anomaly(row: &PgRow) -> Result<AnomalyRow, Error> {
+pub(super) fn anomaly(row: &PgRow) -> Result<AnomalyRow, Error> {
     Ok(AnomalyRow {
         server_id: row.try_get("server_id")?,
         server: row.try_get("server")?,

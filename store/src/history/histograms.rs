@@ -35,7 +35,7 @@ impl History {
     pub async fn histograms(
         &self,
         query: &HistogramQuery,
-        mut take: impl FnMut(HistogramRow) -> Result<(), Error> + Send,
+        take: impl FnMut(HistogramRow) -> Result<(), Error> + Send,
     ) -> Result<(), Error> {
         let (from, to) = (query.from_ms, query.to_ms);
         if query.series.is_empty() || from >= to {
@@ -48,9 +48,28 @@ impl History {
             to
         };
         let shorter = if query.tier > Tier::Minute { Tier::Minute } else { Tier::TenSeconds };
+        self.read_histograms(query, [(query.tier, from, covered), (shorter, covered, to)], take).await
+    }
+
+    /// Gives `take` the tier's own windows that start in the range, of each series in order of time; `step_ms` says nothing.
+    pub async fn histograms_of_tier(
+        &self,
+        query: &HistogramQuery,
+        take: impl FnMut(HistogramRow) -> Result<(), Error> + Send,
+    ) -> Result<(), Error> {
+        self.read_histograms(query, [(query.tier, query.from_ms, query.to_ms)], take).await
+    }
+
+    /// Of each tier the windows from a time on and before another.
+    async fn read_histograms<const N: usize>(
+        &self,
+        query: &HistogramQuery,
+        stretches: [(Tier, i64, i64); N],
+        mut take: impl FnMut(HistogramRow) -> Result<(), Error> + Send,
+    ) -> Result<(), Error> {
         let mut left = query.limit;
         self.guard_cancellable(async |connection| {
-            for (tier, from, to) in [(query.tier, from, covered), (shorter, covered, to)] {
+            for (tier, from, to) in stretches {
                 if from >= to {
                     continue;
                 }

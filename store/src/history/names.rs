@@ -6,7 +6,7 @@
 
 use sqlx::{Postgres, QueryBuilder};
 
-use super::History;
+use super::{History, servers::HISTOGRAM};
 use crate::Error;
 
 /// Which names or values.
@@ -23,13 +23,23 @@ pub struct NamesQuery {
     pub limit: usize,
 }
 
-/// Each name once: from one to the next in the index, however many series there are between.
-const HOP: &str = "WITH RECURSIVE names(name) AS (
-        (SELECT metric_name FROM series ORDER BY metric_name LIMIT 1)
-        UNION ALL
-        SELECT (SELECT s.metric_name FROM series s WHERE s.metric_name > n.name ORDER BY s.metric_name LIMIT 1)
-        FROM names n WHERE n.name IS NOT NULL)
-    SELECT f.name, c.series FROM (SELECT name FROM names WHERE name IS NOT NULL";
+/// Each name of such series once: from one to the next in the index, however many series there are between.
+fn hop(of: &str) -> String {
+    format!(
+        "WITH RECURSIVE names(name) AS (
+            (SELECT metric_name FROM series WHERE {of} ORDER BY metric_name LIMIT 1)
+            UNION ALL
+            SELECT (SELECT s.metric_name FROM series s WHERE s.metric_name > n.name AND {of}
+                ORDER BY s.metric_name LIMIT 1)
+            FROM names n WHERE n.name IS NOT NULL)"
+    )
+}
+
+fn histogram_names_sql(limit: usize) -> QueryBuilder<Postgres> {
+    let mut sql = QueryBuilder::new(hop(HISTOGRAM));
+    sql.push(" SELECT name FROM names WHERE name IS NOT NULL LIMIT ").push_bind(limit as i64);
+    sql
+}
 
 impl NamesQuery {
     fn metrics_sql(&self) -> QueryBuilder<Postgres> {
@@ -43,7 +53,8 @@ impl NamesQuery {
             self.end(&mut sql, "name");
             return sql;
         }
-        let mut sql = QueryBuilder::new(HOP);
+        let mut sql = QueryBuilder::new(hop("true"));
+        sql.push(" SELECT f.name, c.series FROM (SELECT name FROM names WHERE name IS NOT NULL");
         self.narrow(&mut sql, "name");
         self.end(&mut sql, "name");
         sql.push(
@@ -99,6 +110,14 @@ impl History {
 
     async fn counted(&self, mut sql: QueryBuilder<Postgres>) -> Result<Vec<(String, i64)>, Error> {
         self.guard(async { Ok(sql.build_query_as().fetch_all(self.pool()).await?) }).await
+    }
+
+    /// Names that histograms have, in the order of the index.
+    pub async fn histogram_names(&self, limit: usize) -> Result<Vec<String>, Error> {
+        self.guard(async {
+            Ok(histogram_names_sql(limit).build_query_scalar().fetch_all(self.pool()).await?)
+        })
+        .await
     }
 
     /// The servers that have a series of one of these metrics, by id.
@@ -157,6 +176,7 @@ mod tests {
             (all.values_sql("rack"), "series_labels"),
             (of_some.values_sql("rack"), "series_"),
             (of_metric.values_sql("rack"), "series_"),
+            (histogram_names_sql(9), "series_histogram"),
         ] {
             let plan = plan(&mut conn, sql).await;
             assert!(plan.contains(index) && !plan.contains("Seq Scan on series"), "{index}: {plan}");

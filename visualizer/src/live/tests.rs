@@ -15,12 +15,13 @@ use tidewatch_store::Store;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot},
 };
 
 use tower::ServiceExt;
 
 use super::{
-    Event, Told,
+    Event, Record, Told,
     place::{Place, Position, Topic},
     publish::tests::frame,
 };
@@ -250,6 +251,25 @@ async fn who_comes_back_with_its_last_id_gets_what_it_missed() {
         let events = first(open(&app, "/api/v1/live", Some(id)).await, 1).await;
         assert_eq!((events[0].0.as_str(), events[0].1.as_str()), ("resync", "4~"), "{id}");
     }
+}
+
+#[tokio::test]
+async fn once_the_beginning_is_confirmed_an_id_from_before_it_is_understood() {
+    let app = app();
+    let (records, received) = mpsc::channel(1);
+    let publisher = tokio::spawn(super::publish::publish(Arc::clone(&app), received));
+    let mut at = Position::default();
+    for (partition, offset) in [(0, 0), (1, 1 << 40)] {
+        at.go_to(Place { topic: Topic::Windows, partition, offset });
+    }
+    let id = at.to_string();
+    assert!(app.events.subscribe(Some(&id)).is_lost, "not known before");
+    let (done, begun) = oneshot::channel();
+    records.send(Record::Begin(at, done)).await.expect("the publisher takes records");
+    begun.await.expect("confirmed");
+    assert!(!app.events.subscribe(Some(&id)).is_lost);
+    drop(records);
+    publisher.await.expect("ends with its records");
 }
 
 #[tokio::test]

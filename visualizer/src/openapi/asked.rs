@@ -38,6 +38,7 @@ texts! {
     Sort: pattern(format!("^-?({})$", KEYS.map(|(name, _)| name).join("|")));
     Statuses: { let one = STATUSES.map(Status::as_str).join("|"); pattern(format!("^({one})(,({one}))*$")) };
     AlertStatus: super::schemas::alert_status();
+    SilenceState: super::schemas::silence_state();
     Agg: names(&[&OVER_TIME.map(|(name, _)| name)[..], &["quantile"]].concat());
     Group: names(&[&ACROSS.map(|(name, _)| name)[..], &["merge"]].concat());
     Theme: names(&THEMES.map(|(name, _)| name));
@@ -212,6 +213,41 @@ pub(crate) struct Alerts {
     /// To here
     #[param(inline)]
     to: Option<Time>,
+    /// Whether somebody takes care of them
+    acknowledged: Option<bool>,
+    /// Whether a silence fits them: now while they fire, else when they did
+    silenced: Option<bool>,
+    /// 100 when absent
+    #[param(minimum = 1, maximum = 1_000)]
+    limit: Option<i64>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Incidents {
+    /// `firing` while any of its alerts is
+    #[param(inline)]
+    state: Option<AlertStatus>,
+    /// Id or name of a server that has an alert in it
+    #[param(example = "web-1")]
+    server: Option<String>,
+    /// Those that overlap the range from here: RFC 3339, milliseconds or relative
+    #[param(inline)]
+    from: Option<Time>,
+    /// To here
+    #[param(inline)]
+    to: Option<Time>,
+    /// 100 when absent
+    #[param(minimum = 1, maximum = 1_000)]
+    limit: Option<i64>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Silences {
+    /// Where they are in their time
+    #[param(inline)]
+    state: Option<SilenceState>,
     /// 100 when absent
     #[param(minimum = 1, maximum = 1_000)]
     limit: Option<i64>,

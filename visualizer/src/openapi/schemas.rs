@@ -4,6 +4,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tidewatch_schemas::{AlertStatus, SeriesKind, Severity};
+use tidewatch_store::SilenceState;
 use utoipa::openapi::{
     Object, ObjectBuilder,
     schema::{AdditionalProperties, Type},
@@ -25,6 +26,10 @@ pub(crate) fn severity() -> Object {
 
 pub(crate) fn alert_status() -> Object {
     one_of(&[AlertStatus::Firing, AlertStatus::Resolved])
+}
+
+pub(crate) fn silence_state() -> Object {
+    one_of(&SilenceState::ALL.map(SilenceState::as_str))
 }
 
 /// Names and values.
@@ -49,7 +54,7 @@ pub(super) fn problem() -> Value {
             "detail": {"type": "string"},
             "code": {"type": "string", "examples": ["bad_parameter"]},
             "request_id": {"type": "string", "description": "As in `X-Request-Id`"},
-            "parameter": {"type": "string", "description": "Of `bad_parameter`: which one"},
+            "parameter": {"type": "string", "description": "Of `bad_parameter` and `bad_value`: which one"},
         },
     })
 }

@@ -11,10 +11,9 @@ use tidewatch_store::{Error as StoreError, HistogramQuery, HistogramRow, History
 use super::{
     SeriesView,
     columns::{Columns, Grid},
-    quantile,
 };
 use crate::{
-    app::{App, Failure, Mode, too_much},
+    app::{App, Failure, Mode, SHARED, busy, too_much},
     rate::finite,
 };
 
@@ -47,7 +46,7 @@ impl Stat {
             Self::Sum => finite(observed.sum),
             Self::Count => finite(count),
             Self::Rate => finite(count * 1_000.0 / step_ms as f64),
-            Self::Quantile(q) => quantile::of_distribution(observed, q).and_then(finite),
+            Self::Quantile(q) => observed.quantile(q).and_then(finite),
         }
     }
 
@@ -83,19 +82,36 @@ pub(crate) async fn cells(
     }
 }
 
+/// Names of histograms that are held; with more of them every name may be one.
+const MAX_NAMES: usize = 1_000;
+
 impl App {
-    /// The histograms of a server, of which Redis knows none.
+    /// The histograms of a server, of which Redis knows none. PostgreSQL is asked where a name may be one's.
     pub(super) async fn histograms(
         &self,
         server_id: i32,
         metrics: &[String],
         mode: Mode,
     ) -> Result<Vec<SeriesMeta>, Failure> {
-        match mode {
-            Mode::Fresh => Ok(self.store.history.histogram_series(server_id, metrics).await?),
-            Mode::LastKnown => Ok(Vec::new()),
+        if mode == Mode::LastKnown {
+            return Ok(Vec::new());
         }
+        let history = &self.store.history;
+        let read = async { Ok(history.histogram_names(MAX_NAMES + 1).await?) };
+        let (names, _) = self.histogram_names.get(SHARED, busy, read).await?;
+        if !may_observe(&names, metrics) {
+            return Ok(Vec::new());
+        }
+        Ok(history.histogram_series(server_id, metrics).await?)
     }
+}
+
+/// Whether some of these metrics, or of all when there is none, are histograms of some server. `names`: those of histograms.
+fn may_observe(names: &[String], metrics: &[String]) -> bool {
+    if metrics.is_empty() || names.len() > MAX_NAMES {
+        return !names.is_empty();
+    }
+    metrics.iter().any(|metric| names.contains(metric))
 }
 
 /// The histograms of one server, each by itself: counts, sums and extremes.
@@ -145,3 +161,6 @@ pub(super) fn views<'a>(grid: Grid, histograms: &'a [SeriesMeta], observed: &Cel
     }
     views
 }
+
+#[cfg(test)]
+mod tests;

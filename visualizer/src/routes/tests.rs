@@ -16,12 +16,14 @@ use super::*;
 use crate::{live, metrics::Metrics, watch};
 
 mod charts;
+mod collect;
 mod freshness;
 mod histograms;
 mod many;
 mod people;
 pub(crate) mod seed;
 pub(crate) mod stack;
+mod triage;
 
 use seed::{GAP, NOW, RESTART, START, Seeded};
 use stack::Stack;

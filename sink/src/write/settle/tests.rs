@@ -1,7 +1,8 @@
 //! A row in whatever state against the parts that the topic has, whole or cut.
 
 use proptest::prelude::*;
-use tidewatch_schemas::Origin;
+use tidewatch_schemas::{Buckets, Distribution, SeriesKind};
+use tidewatch_store::merge::{merge, merge_histogram};
 
 use super::*;
 
@@ -30,16 +31,18 @@ fn parts(values: &[i32]) -> Vec<WindowRow> {
     (1..).zip(values).map(|(n, value)| part(0, 10 * n, *value)).collect()
 }
 
-const KIND: SeriesKind = SeriesKind::Counter;
+fn add(row: &WindowRow, part: &WindowRow) -> WindowRow {
+    merge(row, part, SeriesKind::Counter)
+}
 
 /// As the sink writes them, one after the other.
 fn written(there: Option<WindowRow>, parts: &[WindowRow]) -> Option<WindowRow> {
-    parts.iter().fold(there, |row, part| Some(row.map_or(*part, |row| merge(&row, part, KIND))))
+    parts.iter().fold(there, |row, part| Some(row.map_or(*part, |row| add(&row, part))))
 }
 
 /// The row afterwards, and whether somebody has read further.
 fn after(there: Option<WindowRow>, parts: &[WindowRow], is_whole: bool) -> (Option<WindowRow>, bool) {
-    match settle(there.as_ref(), parts, KIND, is_whole, false) {
+    match settle(there.as_ref(), parts, add, is_whole, false) {
         Verdict::Missing(row) => {
             assert!(there.is_none());
             (Some(row), false)
@@ -58,7 +61,48 @@ fn count(row: Option<WindowRow>) -> i64 {
     row.map_or(0, |row| row.count)
 }
 
+/// Two observations, at one of several scales; of some nobody knows the sum.
+fn observed(offset: i64, value: i32) -> HistogramRow {
+    let observed = Distribution {
+        count: 2,
+        scale: value.rem_euclid(5),
+        sum: if value % 7 == 0 { f64::NAN } else { f64::from(value) / 7.0 },
+        positive: Buckets { offset: value, counts: vec![1, 1] },
+        ..Distribution::default()
+    };
+    HistogramRow { series_id: 1, ts_ms: 0, observed, origin: Origin { partition: 0, offset } }
+}
+
+fn add_observed(row: &HistogramRow, part: &HistogramRow) -> HistogramRow {
+    let mut both = row.clone();
+    merge_histogram(&mut both, part);
+    both
+}
+
+fn all_observed(parts: &[HistogramRow]) -> Option<HistogramRow> {
+    let (first, rest) = parts.split_first()?;
+    Some(rest.iter().fold(first.clone(), |row, part| add_observed(&row, part)))
+}
+
 proptest! {
+    #[test]
+    fn a_histogram_comes_back_as_one_merge_of_all_its_parts(values in values(), lost in 0..9_usize, upto in 0..9_usize) {
+        let parts: Vec<_> = (1..).zip(&values).map(|(n, value)| observed(10 * n, *value)).collect();
+        let upto = upto.min(parts.len());
+        let there = all_observed(&parts[lost.min(upto)..upto]);
+        let all = all_observed(&parts).expect("parts");
+        let row = match settle(there.as_ref(), &parts, add_observed, true, false) {
+            Verdict::Missing(row) | Verdict::Changed(row) => row,
+            verdict => {
+                prop_assert!(matches!(verdict, Verdict::Same), "{:?}", verdict);
+                there.expect("a row")
+            }
+        };
+        prop_assert!(row.is_same(&all), "{:?} {:?}", row, all);
+        let again = settle(Some(&row), &parts, add_observed, true, false);
+        prop_assert!(matches!(again, Verdict::Same), "{:?}", again);
+    }
+
     #[test]
     fn whatever_was_lost_of_a_row_the_whole_topic_brings_back(values in values(), lost in 0..9_usize, upto in 0..9_usize) {
         let parts = parts(&values);
@@ -68,7 +112,7 @@ proptest! {
         let (row, is_ahead) = after(there, &parts, true);
         prop_assert!(!is_ahead);
         prop_assert_eq!(row, written(None, &parts));
-        prop_assert_eq!(settle(row.as_ref(), &parts, KIND, true, false), Verdict::Same);
+        prop_assert_eq!(settle(row.as_ref(), &parts, add, true, false), Verdict::Same);
     }
 
     #[test]
@@ -96,7 +140,7 @@ proptest! {
         let mut twice = parts.clone();
         twice.extend(&parts[from.min(parts.len())..]);
         prop_assert_eq!(after(None, &twice, true).0, written(None, &parts));
-        prop_assert_eq!(settle(written(None, &parts).as_ref(), &twice, KIND, true, false), Verdict::Same);
+        prop_assert_eq!(settle(written(None, &parts).as_ref(), &twice, add, true, false), Verdict::Same);
     }
 
     #[test]
@@ -111,7 +155,7 @@ proptest! {
             prop_assert_eq!(after(there, &parts, true), (written(None, &parts), false));
         }
         // at last what holds more samples stays
-        if let Verdict::Changed(row) = settle(there.as_ref(), &parts[..end], KIND, true, true) {
+        if let Verdict::Changed(row) = settle(there.as_ref(), &parts[..end], add, true, true) {
             prop_assert!(row.count > count(there) || end == parts.len());
         }
     }
@@ -122,8 +166,8 @@ fn a_row_of_as_many_samples_that_says_something_else_is_what_the_topic_says() {
     let parts = parts(&[1, 2, 3]);
     let right = written(None, &parts).expect("row");
     let wrong = WindowRow { sum: right.sum + 1.0, ..right };
-    assert_eq!(settle(Some(&wrong), &parts, KIND, true, false), Verdict::Changed(right));
-    assert_eq!(settle(Some(&wrong), &parts[1..], KIND, false, false), Verdict::More, "who knows");
+    assert_eq!(settle(Some(&wrong), &parts, add, true, false), Verdict::Changed(right));
+    assert_eq!(settle(Some(&wrong), &parts[1..], add, false, false), Verdict::More, "who knows");
 }
 
 #[test]
@@ -131,14 +175,14 @@ fn a_row_that_holds_more_than_the_whole_topic_stays() {
     let parts = parts(&[1, 2, 3]);
     let right = written(None, &parts).expect("row");
     let more = WindowRow { count: 7, ..right };
-    assert_eq!(settle(Some(&more), &parts, KIND, true, false), Verdict::More);
+    assert_eq!(settle(Some(&more), &parts, add, true, false), Verdict::More);
 }
 
 #[test]
 fn parts_of_several_partitions_may_have_been_merged_in_another_order() {
     let (a, b) = (part(0, 10, 3), part(1, 4, 8));
     let other_way = written(None, &[b, a]);
-    assert_eq!(settle(other_way.as_ref(), &[a, b], KIND, true, false), Verdict::Same);
+    assert_eq!(settle(other_way.as_ref(), &[a, b], add, true, false), Verdict::Same);
     // one of them alone is less
     assert_eq!(after(Some(a), &[a, b], true).0, written(None, &[a, b]));
     assert_eq!(count(after(Some(b), &[a, b], true).0), 2);
@@ -148,5 +192,5 @@ fn parts_of_several_partitions_may_have_been_merged_in_another_order() {
 fn a_nan_is_as_good_as_another() {
     let row = WindowRow { m2: f64::NAN, ..part(0, 1, 1) };
     let other = WindowRow { m2: f64::from_bits(f64::NAN.to_bits() | 1), ..row };
-    assert_eq!(settle(Some(&other), &[row], KIND, true, false), Verdict::Same);
+    assert_eq!(settle(Some(&other), &[row], add, true, false), Verdict::Same);
 }

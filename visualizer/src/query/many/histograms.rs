@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use tidewatch_schemas::{Labels, SeriesKind};
+use tidewatch_schemas::{Labels, SeriesKind, distribution::relative_error};
 use tidewatch_service_kit::http::Problem;
 use tidewatch_store::{HistogramQuery, OverTime, ReduceQuery, Reduced, SeriesMeta};
 
@@ -169,7 +169,7 @@ impl App {
             reduced.push(Reduced { group, ts_ms, value });
             if stat.needs_buckets() {
                 let error = &mut errors[group as usize];
-                *error = Some(quantile::relative_error(observed.scale).max(error.unwrap_or(0.0)));
+                *error = Some(relative_error(observed.scale).max(error.unwrap_or(0.0)));
             }
         }
         Ok(Found { groups, reduced: self.reduction(reduced), errors, grid, tier })

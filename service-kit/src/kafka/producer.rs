@@ -4,6 +4,7 @@
 //! core for doing nothing. Ours polls once a second, and acknowledgements still arrive at once.
 
 use std::{
+    fmt,
     sync::{Arc, Weak},
     thread,
     time::Duration,
@@ -17,13 +18,10 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext},
 };
 use tidewatch_schemas::headers;
-use tidewatch_service_kit::kafka;
 use tokio::sync::oneshot;
 
-use super::Record;
-
 /// Resolves when Kafka has the record, or has refused it.
-pub(super) type Acknowledged = oneshot::Receiver<Result<(), KafkaError>>;
+pub type Acknowledged = oneshot::Receiver<Result<(), KafkaError>>;
 
 /// How long one poll takes when nothing happens; also how long the thread outlives the producer.
 const POLL: Duration = Duration::from_secs(1);
@@ -31,15 +29,26 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long the broker may take to say what it knows of the topic.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// What the producer is told of a record.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    pub topic: &'a str,
+    /// Otherwise the key decides.
+    pub partition: Option<i32>,
+    pub key: &'a str,
+    pub bytes: &'a [u8],
+    pub content_type: &'a str,
+}
+
 struct Deliveries;
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        kafka::log(level, facility, message);
+        super::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        kafka::log_error(&error, reason);
+        super::log_error(&error, reason);
     }
 }
 
@@ -54,11 +63,17 @@ impl ProducerContext for Deliveries {
 
 /// Clones share the client and its thread; both end with the last clone.
 #[derive(Clone)]
-pub(super) struct Producer(Arc<BaseProducer<Deliveries>>);
+pub struct Producer(Arc<BaseProducer<Deliveries>>);
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").finish_non_exhaustive()
+    }
+}
 
 impl Producer {
     /// Needs no broker yet.
-    pub(super) fn new(settings: &ClientConfig) -> KafkaResult<Self> {
+    pub fn new(settings: &ClientConfig) -> KafkaResult<Self> {
         let producer: Arc<BaseProducer<Deliveries>> = Arc::new(settings.create_with_context(Deliveries)?);
         let polled = Arc::downgrade(&producer);
         thread::Builder::new()
@@ -69,9 +84,9 @@ impl Producer {
     }
 
     /// Hands the record over without waiting.
-    pub(super) fn send(&self, record: &Record<'_>) -> Result<Acknowledged, KafkaError> {
+    pub fn send(&self, record: &Record<'_>) -> Result<Acknowledged, KafkaError> {
         let (told, acknowledged) = oneshot::channel();
-        let content = Header { key: headers::CONTENT_TYPE, value: Some(headers::CONTENT_TYPE_AVRO) };
+        let content = Header { key: headers::CONTENT_TYPE, value: Some(record.content_type) };
         let mut sent = BaseRecord::with_opaque_to(record.topic, Box::new(told))
             .key(record.key)
             .payload(record.bytes)
@@ -81,12 +96,12 @@ impl Producer {
     }
 
     /// Whether the client is dead for good.
-    pub(super) fn fatal_error(&self) -> Option<(RDKafkaErrorCode, String)> {
+    pub fn fatal_error(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.0.client().fatal_error()
     }
 
     /// Asks for the topic; blocks. The error completes "waits for".
-    pub(super) fn finds(&self, topic: &str) -> Result<(), String> {
+    pub fn finds(&self, topic: &str) -> Result<(), String> {
         let metadata = self
             .0
             .client()
