@@ -6,7 +6,7 @@
 //! tw:servers             hash   server id -> JSON
 //! tw:alerts:open         hash   alert id -> JSON
 //! tw:kept:{question}     string what a reader found, for others, for some seconds
-//! tw:lease:{epoch}       string there while the writer of that epoch lives and misses nothing
+//! tw:lease:{epoch}       hash   there while the writer of that epoch lives and misses nothing: what it left of each server
 //! ```
 //! Invariant: an exact answer equals PostgreSQL's, or there is none. A writer that missed one refresh takes a new epoch
 //! and lets the lease of the old one go; what it wrote before is exact no more. An outage is a `None` and a counter,
@@ -121,6 +121,7 @@ impl Hot {
                     .arg(end)
                     .arg(&known)
                     .arg(i32::from(freshness == Freshness::Exact))
+                    .arg(server_id)
                     .invoke_async(redis)
                     .await
             })
@@ -146,6 +147,7 @@ impl Hot {
                     .arg(self.lease_key(""))
                     .arg(&known)
                     .arg(i32::from(freshness == Freshness::Exact))
+                    .arg(server_id)
                     .invoke_async(redis)
                     .await
             })

@@ -125,10 +125,9 @@ async fn wrong_bytes_are_no_answer() {
     let db = database().await;
     let mut writer = HotWriter::new(db.store.hot.clone());
     writer.refresh(&window(5, 0, true)).await.expect("refresh");
-    let client = redis::Client::open(db.config.redis_url.reveal()).expect("client");
-    let mut raw = client.get_multiplexed_async_connection().await.expect("connect");
+    let mut raw = raw(&db).await;
     let field = format!("w{}", T0 / 10_000);
-    let key = |name: &str| format!("{}{name}", db.config.redis_prefix);
+    let key = |name: &str| key(&db, name);
     for wrong in [&b""[..], b"\x02\x7f", b"garbage of somebody else"] {
         let () = redis::cmd("HSET")
             .arg(key("recent:5"))
@@ -190,6 +189,116 @@ async fn series_come_with_the_windows_and_change_with_their_version() {
     assert_eq!(recent.series, None, "of an epoch that has ended");
     assert_eq!(db.store.hot.series(5, Freshness::Exact).await, None);
     assert_eq!(db.store.hot.series(5, Freshness::LastKnown).await.as_deref(), Some(&series(1..8)));
+}
+
+/// Redis by hand.
+async fn raw(db: &Database) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(db.config.redis_url.reveal()).expect("client");
+    client.get_multiplexed_async_connection().await.expect("connect")
+}
+
+fn key(db: &Database, name: &str) -> String {
+    format!("{}{name}", db.config.redis_prefix)
+}
+
+async fn dump(db: &Database, name: &str) -> Vec<u8> {
+    redis::cmd("DUMP").arg(key(db, name)).query_async(&mut raw(db).await).await.expect("dump")
+}
+
+/// As a replica that was behind has it.
+async fn put_back(db: &Database, name: &str, old: &[u8]) {
+    let mut restore = redis::cmd("RESTORE");
+    restore.arg(key(db, name)).arg(600_000).arg(old).arg("REPLACE");
+    let () = restore.query_async(&mut raw(db).await).await.expect("restore");
+}
+
+/// The name of the only lease, behind the prefix.
+async fn lease(db: &Database) -> String {
+    let find = redis::cmd("KEYS").arg(key(db, "lease:*")).to_owned();
+    let leases: Vec<String> = find.query_async(&mut raw(db).await).await.expect("keys");
+    let [lease] = &leases[..] else { panic!("{leases:?}") };
+    lease.strip_prefix(&*db.config.redis_prefix).expect("ours").to_owned()
+}
+
+#[tokio::test]
+async fn old_versions_that_come_back_are_no_answer() {
+    let db = database().await;
+    let mut writer = HotWriter::new(db.store.hot.clone());
+    let series = |names: &[&str]| -> Vec<SeriesMeta> {
+        let one = |(id, name): (i32, &&str)| SeriesMeta {
+            id,
+            server_id: 5,
+            metric_name: (*name).to_owned(),
+            labels: Default::default(),
+            kind: SeriesKind::Gauge,
+            unit: String::new(),
+        };
+        (1..).zip(names).map(one).collect()
+    };
+    let with = |n, all| Refresh { series: vec![(5, all)], ..window(5, n, true) };
+    writer.refresh(&with(0, series(&["a"]))).await.expect("refresh");
+    let old = (dump(&db, "recent:5").await, dump(&db, "series:5").await);
+    writer.refresh(&with(1, series(&["a", "b"]))).await.expect("refresh");
+    assert_eq!(exact(&db, 0, 2).await.map(|rows| rows.len()), Some(4));
+
+    put_back(&db, "series:5", &old.1).await;
+    let recent = db.store.hot.recent(5, T0, T0 + 20_000, Freshness::Exact).await.expect("recent");
+    assert_eq!((recent.rows.len(), recent.series), (4, None), "nobody vouches for series of before");
+    assert_eq!(db.store.hot.series(5, Freshness::Exact).await, None);
+    assert_eq!(db.store.hot.series(5, Freshness::LastKnown).await.as_deref(), Some(&series(&["a"])));
+
+    put_back(&db, "recent:5", &old.0).await;
+    assert_eq!(exact(&db, 0, 1).await, None, "nor for windows of before");
+    let known = db.store.hot.recent(5, T0, T0 + 20_000, Freshness::LastKnown).await;
+    assert_eq!(known.map(|recent| recent.rows.len()), Some(2));
+    writer.refresh(&window(5, 2, true)).await.expect("refresh");
+    assert_eq!(exact(&db, 0, 3).await, None);
+    assert_eq!(exact(&db, 2, 3).await.map(|rows| rows.len()), Some(2));
+
+    // the newest window is the same, but a late part of it was not there yet
+    let old = dump(&db, "recent:5").await;
+    writer.refresh(&window(5, 2, false)).await.expect("refresh");
+    put_back(&db, "recent:5", &old).await;
+    assert_eq!(exact(&db, 2, 3).await, None);
+    writer.refresh(&window(5, 3, true)).await.expect("refresh");
+    assert_eq!(exact(&db, 2, 4).await, None);
+    assert_eq!(exact(&db, 3, 4).await.map(|rows| rows.len()), Some(2));
+}
+
+#[tokio::test]
+async fn a_redis_that_was_set_back_as_a_whole_answers_no_more_after_the_writers_next_word() {
+    let db = database().await;
+    let mut writer = HotWriter::new(db.store.hot.clone());
+    writer.refresh(&window(5, 0, true)).await.expect("refresh");
+    let lease = lease(&db).await;
+    let old = (dump(&db, "recent:5").await, dump(&db, &lease).await);
+    writer.refresh(&window(5, 1, true)).await.expect("refresh");
+    put_back(&db, "recent:5", &old.0).await;
+    put_back(&db, &lease, &old.1).await;
+    writer.heartbeat().await.expect("heartbeat");
+    assert_eq!(exact(&db, 0, 1).await, None);
+    writer.refresh(&window(5, 2, true)).await.expect("refresh");
+    assert_eq!(exact(&db, 0, 3).await, None);
+    assert_eq!(exact(&db, 2, 3).await.map(|rows| rows.len()), Some(2));
+}
+
+#[tokio::test]
+async fn a_lease_that_was_lost_vouches_again_with_the_next_window() {
+    let db = database().await;
+    let mut writer = HotWriter::new(db.store.hot.clone());
+    let first = Refresh { series: vec![(5, Vec::new())], ..window(5, 0, true) };
+    writer.refresh(&first).await.expect("refresh");
+    let (mut raw, lease) = (raw(&db).await, key(&db, &lease(&db).await));
+    let lease = lease.as_str();
+    let () = redis::cmd("DEL").arg(lease).query_async(&mut raw).await.expect("evict");
+    assert_eq!(exact(&db, 0, 1).await, None);
+    writer.heartbeat().await.expect("heartbeat");
+    assert_eq!(exact(&db, 0, 1).await, None, "it knows of no window");
+    let told = writer.refresh(&window(5, 1, true)).await.expect("refresh");
+    assert_eq!(exact(&db, 0, 2).await.map(|rows| rows.len()), Some(4), "nothing was missed");
+    assert_eq!(told.lacking_series.into_iter().collect::<Vec<_>>(), [5], "to be sent again");
+    let left: i64 = redis::cmd("PTTL").arg(lease).query_async(&mut raw).await.expect("ttl");
+    assert!((1..=5_000).contains(&left), "{left}");
 }
 
 #[tokio::test]

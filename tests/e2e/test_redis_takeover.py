@@ -20,6 +20,19 @@ def test_the_next_window_does_not_hide_what_old_versions_lack(scene):
     scene.check(server, 4, 14)
 
 
+def test_old_versions_written_back_into_a_redis_in_use_are_no_answer(scene):
+    """Somebody restores keys under a living epoch, or a replica that was behind takes over without any connection breaking."""
+    server = scene.flow.servers[0].name
+    scene.rounds(8)
+    scene.await_redis(server, 4, 8)
+    old = {key: value for key, value in scene.hot.dump().items() if b"recent" in key or b"series" in key}
+    scene.rounds(4)
+    scene.check(server, 4, 12)
+    time.sleep(SETTLED)
+    scene.hot.restore(old)
+    scene.check(server, 4, 12)
+
+
 def test_a_sink_vouches_for_nothing_that_it_has_lost(scene):
     """The one that has the partitions now cannot reach Redis; the other has no work, and only its lease to renew."""
     scene.rounds(6)

@@ -25,13 +25,15 @@ struct Held {
     series: usize,
 }
 
-/// What a server's key holds: who vouches for it, its version, all series. The version is made of the series, so that whoever
-/// writes the same says the same.
-pub(super) fn text(epoch: &str, series: &[SeriesMeta]) -> Option<String> {
+/// The version of a server's series, and what its key holds: who vouches for it, the version, all series. The version is made of
+/// the series, so that whoever writes the same says the same.
+pub(super) fn text(epoch: &str, series: &[SeriesMeta]) -> Option<(String, String)> {
     let json = serde_json::to_string(series).ok()?;
     let hash = Sha256::digest(&json);
     let version = hash.first_chunk().copied().map(u64::from_be_bytes)?;
-    Some(format!("{epoch} {version:016x}\n{json}"))
+    let version = format!("{version:016x}");
+    let text = format!("{epoch} {version}\n{json}");
+    Some((version, text))
 }
 
 impl Catalog {
@@ -83,22 +85,24 @@ mod tests {
     }
 
     /// As the script takes it apart.
-    fn told(text: &str) -> (String, String) {
+    fn told(series: &[SeriesMeta]) -> (String, String) {
+        let (version, text) = text("ab", series).expect("text");
         let (head, json) = text.split_once('\n').expect("two lines");
-        (head.split_once(' ').expect("two words").1.to_owned(), json.to_owned())
+        assert_eq!(head, format!("ab {version}"));
+        (version, json.to_owned())
     }
 
     #[test]
     fn series_are_read_once_for_each_version() {
         let catalog = Catalog::default();
-        let (version, json) = told(&text("ab", &series(3)).expect("text"));
+        let (version, json) = told(&series(3));
         assert_eq!(catalog.version(1), "");
         assert_eq!(catalog.learn(1, (version.clone(), None)), None, "nothing is held");
         assert_eq!(catalog.learn(1, (version.clone(), Some(json))).as_deref(), Some(&series(3)));
         assert_eq!(catalog.version(1), version);
         assert_eq!(catalog.learn(1, (version.clone(), None)).as_deref(), Some(&series(3)));
         assert_eq!(catalog.learn(2, (version, None)), None, "another server's");
-        let (changed, _) = told(&text("ab", &series(4)).expect("text"));
+        let (changed, _) = told(&series(4));
         assert_ne!(changed, catalog.version(1));
         assert_eq!(catalog.learn(1, (changed, None)), None, "another version's");
         assert_eq!(catalog.learn(1, ("0".to_owned(), Some("garbage".to_owned()))), None);

@@ -54,19 +54,22 @@ pub struct HotWriter {
     epoch: String,
     /// Epochs whose leases have to go before anything else is said.
     ended: Vec<String>,
+    /// Refreshes under this epoch, heartbeats too.
+    words: u64,
     /// Server -> the window that was appended last under this epoch.
     appended: HashMap<i32, i64>,
 }
 
 impl HotWriter {
     pub fn new(hot: Hot) -> Self {
-        Self { hot, epoch: new_epoch(), ended: Vec::new(), appended: HashMap::new() }
+        Self { hot, epoch: new_epoch(), ended: Vec::new(), words: 0, appended: HashMap::new() }
     }
 
     /// Ends the epoch: from now on nothing that was written before is exact.
     pub fn restart(&mut self) {
         let ended = std::mem::replace(&mut self.epoch, new_epoch());
         self.ended.push(ended);
+        self.words = 0;
         self.appended.clear();
         // leases older than these have run out long ago
         if self.ended.len() > 16 {
@@ -85,11 +88,13 @@ impl HotWriter {
         for epoch in &self.ended {
             pipe.del(self.hot.lease_key(epoch)).ignore();
         }
-        pipe.cmd("SET")
-            .arg(self.hot.lease_key(&self.epoch))
+        pipe.cmd("EVAL")
+            .arg(scripts::LEASE)
             .arg(1)
-            .arg("PX")
+            .arg(self.hot.lease_key(&self.epoch))
             .arg(LEASE.as_millis() as u64)
+            .arg(self.words)
+            .arg(self.words + 1)
             .ignore();
         self.series(&mut pipe, changed);
         let asked = self.windows(&mut pipe, changed);
@@ -104,6 +109,7 @@ impl HotWriter {
         match answers {
             Ok(answers) => {
                 self.ended.clear();
+                self.words += 1;
                 let lacking = asked.iter().zip(&answers).filter(|(_, answer)| **answer == Value::Int(0));
                 Ok(Refreshed { lacking_series: lacking.map(|(id, _)| *id).collect() })
             }
@@ -116,12 +122,16 @@ impl HotWriter {
 
     fn series(&self, pipe: &mut Pipeline, changed: &Refresh) {
         for (server_id, series) in &changed.series {
-            if let Some(text) = catalog::text(&self.epoch, series) {
-                pipe.cmd("SET")
+            if let Some((version, text)) = catalog::text(&self.epoch, series) {
+                pipe.cmd("EVAL")
+                    .arg(scripts::SET_SERIES)
+                    .arg(2)
                     .arg(self.hot.series_key(*server_id))
+                    .arg(self.hot.lease_key(&self.epoch))
                     .arg(text)
-                    .arg("PX")
                     .arg(lifetime())
+                    .arg(*server_id)
+                    .arg(version)
                     .ignore();
             }
         }
@@ -138,21 +148,25 @@ impl HotWriter {
                 let before = self.appended.insert(window.server_id, number).unwrap_or(-1);
                 pipe.cmd("EVAL")
                     .arg(scripts::APPEND)
-                    .arg(2)
+                    .arg(3)
                     .arg(self.hot.recent_key(window.server_id))
                     .arg(self.hot.series_key(window.server_id))
+                    .arg(self.hot.lease_key(&self.epoch))
                     .arg(&self.epoch)
                     .arg(number)
                     .arg(blob::encode(&window.rows))
                     .arg(kept)
                     .arg(lifetime())
-                    .arg(before);
+                    .arg(before)
+                    .arg(window.server_id);
             } else {
                 pipe.cmd("EVAL")
                     .arg(scripts::FORGET)
-                    .arg(1)
+                    .arg(2)
                     .arg(self.hot.recent_key(window.server_id))
+                    .arg(self.hot.lease_key(&self.epoch))
                     .arg(number)
+                    .arg(window.server_id)
                     .ignore();
             }
         }
