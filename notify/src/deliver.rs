@@ -57,7 +57,7 @@ pub(crate) struct Target {
 /// How it wants to be spoken to.
 enum Speech {
     Alertmanager,
-    Webhook(SigningKey),
+    Webhook(Box<SigningKey>),
 }
 
 /// Every target of the settings, each once.
@@ -90,7 +90,8 @@ pub(crate) fn targets(
     }
     for endpoint in &config.webhooks {
         let Some(key) = &key else { continue };
-        all.push(target(endpoint.id("webhook"), Speech::Webhook(key.clone()), endpoint.uri().clone()));
+        let speech = Speech::Webhook(Box::new(key.clone()));
+        all.push(target(endpoint.id("webhook"), speech, endpoint.uri().clone()));
     }
     all.sort_by(|a, b| a.id.cmp(&b.id));
     all.dedup_by(|a, b| a.id == b.id);

@@ -60,7 +60,9 @@ impl Session<'_> {
     pub(super) fn repeat(&mut self, now: i64) {
         let target = &self.notifier.target;
         if !target.forgets() {
-            self.ledgers.values_mut().for_each(|ledger| ledger.forget(now));
+            for ledger in self.ledgers.values_mut() {
+                ledger.forget(now);
+            }
             return;
         }
         if self.repeat_at.max(self.rest_until) > Instant::now() {

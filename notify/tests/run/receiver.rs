@@ -106,7 +106,7 @@ impl Receiver {
                 Answer::Busy { seconds } => {
                     format!("429 Busy\r\ncontent-length: 4\r\nretry-after: {seconds}\r\n")
                 }
-                Answer::Hang => return tokio::time::sleep(Duration::from_secs(60)).await,
+                Answer::Hang => return tokio::time::sleep(Duration::from_mins(1)).await,
                 Answer::Close => return,
             };
             let body = if answer == Answer::Status(204) { "" } else { "said" };
