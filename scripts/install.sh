@@ -19,7 +19,8 @@ mark='# placed by tidewatch/scripts/install.sh for the duration of an installati
 cluster=/etc/postgresql-common/createcluster.d/tidewatch.conf
 as_root=()
 packages=()
-redis_is_new=
+# Services that come with packages of ours.
+new_services=()
 
 need() { packages+=("$@"); }
 
@@ -43,13 +44,17 @@ missing() {
     postgres_bin || need postgresql
     if ! command -v redis-server >/dev/null; then
         need redis-server
-        redis_is_new=1
+        new_services+=(redis-server)
     fi
     if ! command -v npm >/dev/null || ! command -v node >/dev/null; then need nodejs npm; fi
     if [[ $purpose == tests ]]; then
         python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
         command -v chromium >/dev/null || need chromium
         command -v shellcheck >/dev/null || need shellcheck
+        if ! command -v prometheus-alertmanager >/dev/null; then
+            need prometheus-alertmanager
+            new_services+=(prometheus-alertmanager)
+        fi
     fi
 }
 
@@ -106,9 +111,11 @@ install_packages() {
         sed -un 's/^\(Need to get .*\|Setting up [^ ]*\).*/  \1/p' ||
         die "the packages could not be installed: ${packages[*]}"
     # The package would start its service at the next boot; ours is a private one.
-    if [[ -n $redis_is_new ]] && command -v update-rc.d >/dev/null; then
-        "${as_root[@]}" update-rc.d redis-server disable >/dev/null 2>&1 || say "note: the service redis-server will start at boot"
-    fi
+    local service
+    for service in "${new_services[@]}"; do
+        command -v update-rc.d >/dev/null || break
+        "${as_root[@]}" update-rc.d "$service" disable >/dev/null 2>&1 || say "note: the service $service will start at boot"
+    done
     release_services
     trap - EXIT INT TERM HUP
 }

@@ -5,7 +5,7 @@
 //! metrics.raw       MetricFrame     one scrape of a server       (ingest -> stream-processor)
 //! metrics.10s       AggregateFrame  a server's series, a window  (stream-processor -> analyzer, sink, visualizer)
 //! anomalies         Anomaly         a series out of its band     (analyzer -> sink, subscribers)
-//! alerts            Alert           a transition of an alert     (analyzer -> sink, subscribers)
+//! alerts            Alert           a transition of an alert     (analyzer -> sink, notify, subscribers)
 //! ```
 //! Depends on nothing else of ours; no Kafka, no clock.
 

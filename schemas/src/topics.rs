@@ -47,7 +47,7 @@ impl TopicSpec {
 }
 
 /// Stages that have a dead-letter topic.
-pub const STAGES: [&str; 4] = ["ingest", "stream-processor", "analyzer", "sink"];
+pub const STAGES: [&str; 5] = ["ingest", "stream-processor", "analyzer", "notify", "sink"];
 
 const DAY: i64 = 24;
 

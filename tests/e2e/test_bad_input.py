@@ -214,7 +214,7 @@ def taken():
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("service", ["ingest", "stream-processor", "analyzer", "sink", "visualizer", "gateway"])
+@pytest.mark.parametrize("service", ["ingest", "stream-processor", "analyzer", "notify", "sink", "visualizer", "gateway"])
 def test_an_unknown_key_is_named_with_file_and_line(tmp_path, taken, service):
     path = tmp_path / "settings.yaml"
     path.write_text("# settings\nlog: info\nkafka-brokerz: 127.0.0.1:1\n")

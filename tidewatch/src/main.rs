@@ -70,7 +70,7 @@ macro_rules! service {
 }
 
 /// In the order a sample meets them.
-const SERVICES: [Service; 6] = [
+const SERVICES: [Service; 7] = [
     service!("ingest", "Run the data collector: collect, receive, publish", tidewatch_ingest),
     service!(
         "stream-processor",
@@ -78,6 +78,7 @@ const SERVICES: [Service; 6] = [
         tidewatch_stream_processor
     ),
     service!("analyzer", "Run the analyzer: windows into anomalies and alerts", tidewatch_analyzer),
+    service!("notify", "Run the notifier: alerts to Alertmanager and webhooks", tidewatch_notify),
     service!("sink", "Run the sink: history to PostgreSQL, hot answers to Redis", tidewatch_sink),
     service!("visualizer", "Run the query API, the live stream and the pages", tidewatch_visualizer),
     service!("gateway", "Run the door: authenticate, authorize, limit, route", tidewatch_gateway),

@@ -254,6 +254,7 @@ struct Settings {
     ingest: tidewatch_ingest::Config,
     processor: tidewatch_stream_processor::Config,
     analyzer: tidewatch_analyzer::Config,
+    notify: tidewatch_notify::Config,
     sink: tidewatch_sink::Config,
     visualizer: tidewatch_visualizer::Config,
     gateway: tidewatch_gateway::Config,
@@ -278,6 +279,7 @@ impl Settings {
             ingest: assemble("ingest", &[brokers, prefix, interval])?,
             processor: assemble("stream-processor", &[brokers, prefix, grace, commits])?,
             analyzer: assemble("analyzer", &[brokers, prefix])?,
+            notify: assemble("notify", &[brokers, prefix])?,
             sink: assemble("sink", &[brokers, prefix, postgres, redis, age])?,
             visualizer: assemble("visualizer", &[brokers, prefix, postgres, redis])?,
             gateway: assemble(
@@ -316,6 +318,7 @@ fn start(
     spawn!("ingest", tidewatch_ingest::run_on(listeners.ingest, settings.ingest, d(), s()));
     spawn!("stream-processor", tidewatch_stream_processor::run(settings.processor, d(), s()));
     spawn!("analyzer", tidewatch_analyzer::run(settings.analyzer, d(), s()));
+    spawn!("notify", tidewatch_notify::run(settings.notify, d(), s()));
     spawn!("sink", tidewatch_sink::run(settings.sink, d(), s()));
     spawn!("visualizer", tidewatch_visualizer::run_on(listeners.visualizer, settings.visualizer, d(), s()));
     spawn!("gateway", tidewatch_gateway::run_on(listeners.gateway, settings.gateway, d(), s()));

@@ -199,6 +199,8 @@ STAND_INS = {
     "TIDEWATCH_POSTGRES_URL": "postgres://user:secret@host:5432/tidewatch",
     "TIDEWATCH_REDIS_URL": "redis://:secret@host:6379/0",
     "TIDEWATCH_SESSION_SECRET": "0123456789abcdef0123456789abcdef",
+    "TIDEWATCH_NOTIFY_WEBHOOK": "https://hooks.example/token,https://pager.example/",
+    "TIDEWATCH_NOTIFY_WEBHOOK_SECRET": "0123456789abcdef0123456789abcdef",
 }
 
 

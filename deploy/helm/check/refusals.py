@@ -58,6 +58,8 @@ ALL = (
     Refusal("variable without a value", "sink: {extraEnv: [{name: A}]}", ("/sink/extraEnv/0", "oneOf")),
     Refusal("empty host of an Ingress", "ingress: {enabled: true}", ("/ingress", "/host", "minLength")),
     Refusal("tag with a space", "image: {tag: 'a b'}", ("/image/tag", "pattern")),
+    Refusal("Alertmanager without http", "notify: {alertmanagers: ['alertmanager:9093']}", ("/notify/alertmanagers/0", "pattern")),
+    Refusal("password in an Alertmanager's address", "notify: {alertmanagers: ['http://a:secret@b:9093']}", ("/notify/alertmanagers/0", "pattern")),
     Refusal("no PostgreSQL", "postgresql: {url: ''}", ("postgresql.url or postgresql.secret.name has to be set",)),
     Refusal("two PostgreSQLs", "postgresql: {secret: {name: a}}", ("postgresql.url and postgresql.secret.name are both set",)),
     Refusal("no Redis", "redis: {secret: {name: ''}}", ("redis.url or redis.secret.name has to be set",)),

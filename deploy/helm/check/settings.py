@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 ENV = re.compile(r'\benv = "([A-Z0-9_]+)"')
-SERVICES = ("ingest", "stream-processor", "analyzer", "sink", "visualizer", "gateway")
+SERVICES = ("ingest", "stream-processor", "analyzer", "notify", "sink", "visualizer", "gateway")
 
 
 def _names(path: Path) -> set[str]:

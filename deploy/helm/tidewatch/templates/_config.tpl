@@ -60,6 +60,15 @@ TIDEWATCH_WINDOW_FILTERS: /etc/tidewatch/filters/filters.yaml
 TIDEWATCH_ANALYZER_RULES: /etc/tidewatch/rules/rules.yaml
 {{- end }}
 {{- include "tidewatch.settings" $v.analyzer.settings }}
+{{- else if eq .name "notify" -}}
+{{- with $v.notify.alertmanagers }}
+TIDEWATCH_NOTIFY_ALERTMANAGER: {{ join "," . | quote }}
+{{- end }}
+{{- $ingress := printf "%s://%s" (ternary "https" "http" (ne $v.ingress.tlsSecret "")) $v.ingress.host }}
+{{- with $v.notify.link | default (ternary $ingress "" $v.ingress.enabled) }}
+TIDEWATCH_NOTIFY_LINK: {{ . | quote }}
+{{- end }}
+{{- include "tidewatch.settings" $v.notify.settings }}
 {{- else if eq .name "sink" -}}
 {{- include "tidewatch.settings" $v.sink.settings }}
 {{- else if eq .name "visualizer" -}}
@@ -79,6 +88,11 @@ TIDEWATCH_VISUALIZER_UPSTREAMS: {{ printf "%s-visualizer:8082" $full | quote }}
 {{- if .Values.gateway.keys.secret }}{{ .Values.gateway.keys.key }}{{ else }}keys.yaml{{ end -}}
 {{- end -}}
 
+{{/* Whether alerts are sent to somebody; nothing = no. */}}
+{{- define "tidewatch.notifies" -}}
+{{- if or .Values.notify.alertmanagers .Values.notify.webhooks.secret }}true{{ end -}}
+{{- end -}}
+
 {{/* Which services there are, and which shared settings each knows. */}}
 {{- define "tidewatch.services" -}}
 ingest: [common, kafka, ingest]
@@ -87,6 +101,9 @@ collector: [common, kafka, collector]
 {{- end }}
 stream-processor: [common, kafka, stream-processor]
 analyzer: [common, kafka, analyzer]
+{{- if include "tidewatch.notifies" . }}
+notify: [common, kafka, notify]
+{{- end }}
 sink: [common, kafka, store, sink]
 visualizer: [common, kafka, store, visualizer]
 gateway: [common, gateway]
