@@ -3,6 +3,7 @@
 //! In: the finals of `metrics.10s`, column by column. Out: figures (mean, extremes, rate), a judgement of each series, a
 //! verdict on the server. No Kafka, no clock. Invariant: everything is said before it is learned from.
 
+mod episode;
 pub mod loud;
 pub mod together;
 
