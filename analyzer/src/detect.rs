@@ -5,9 +5,11 @@
 
 mod episode;
 pub mod loud;
+pub mod novelty;
 pub mod together;
 
 pub use loud::{Band, Judgement, Loud};
+pub use novelty::{Novelty, Rarity};
 use tidewatch_schemas::{AggregateFrame, SeriesKind};
 pub use together::{Surprise, Together, Verdict};
 
