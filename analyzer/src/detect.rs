@@ -4,10 +4,13 @@
 //! verdict on the server. No Kafka, no clock. Invariant: everything is said before it is learned from.
 
 mod episode;
+mod grid;
+mod join;
 pub mod loud;
 pub mod novelty;
 pub mod together;
 
+pub use join::{Joined, JoinedServer, Opinion};
 pub use loud::{Band, Judgement, Loud};
 pub use novelty::{Novelty, Rarity};
 use tidewatch_schemas::{AggregateFrame, SeriesKind};
