@@ -16,9 +16,9 @@ use super::{
 
 /// Decades of rarity that are an alert, of a series that gave none of late.
 const NOVELTY_AT_ONE: f64 = 6.5;
-/// The rate of false alarms a series may have: one in two weeks. An episode raises the bar of novelty by `STEP` (log
-/// units), and each two weeks lower it by as much, so that a series that is new again and again settles at that rate.
-const PERIOD: f64 = 14.0 * 86_400.0;
+/// How often a series may speak in the long run: once a week. An episode raises the bar of novelty by `STEP` (log units), and
+/// each week lowers it by as much, so that a series that is new again and again settles at that rate.
+const PERIOD: f64 = 7.0 * 86_400.0;
 /// As [`Loud`] moves its own bar.
 const STEP: f64 = 0.15;
 
