@@ -129,7 +129,8 @@ fn sorted(mut causes: Vec<(f64, Cause)>) -> Vec<Cause> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::sample, *};
+    use super::*;
+    use crate::detect::tests::sample;
 
     #[test]
     fn an_alert_names_its_series() {

@@ -197,10 +197,8 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{judge, tests::sample},
-        *,
-    };
+    use super::*;
+    use crate::detect::{judge, tests::sample};
 
     #[test]
     fn a_picture_has_a_plot_for_each_series_and_a_mark_for_each_alert() {

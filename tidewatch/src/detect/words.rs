@@ -56,10 +56,8 @@ fn kind(kind: Kind) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{judge, tests::sample},
-        *,
-    };
+    use super::*;
+    use crate::detect::{judge, tests::sample};
 
     #[test]
     fn a_series_alert_says_what_was_expected() {

@@ -116,7 +116,7 @@ proptest! {
     #[test]
     fn any_cut_into_batches_gives_the_same(
         values in proptest::collection::vec(prop_oneof![9 => -10.0..10.0_f64, 1 => any::<f64>()], 200..400),
-        steps in proptest::collection::vec(prop_oneof![Just(10.0), Just(300.0), -500.0..9e4_f64], 400),
+        steps in proptest::collection::vec(prop_oneof![Just(10.0_f64), Just(300.0_f64), -500.0..9e4_f64], 400),
         cuts in proptest::collection::vec(0..200_usize, 0..5),
     ) {
         let mut seconds = 1.6e9;
@@ -136,7 +136,7 @@ proptest! {
             joined = moved;
             begin = cut;
         }
-        prop_assert_eq!(format!("{:?}", parts), format!("{:?}", whole));
+        prop_assert_eq!(format!("{parts:?}"), format!("{whole:?}"));
         prop_assert!(parts.iter().flatten().all(|opinion| opinion.score >= 0.0));
     }
 }
