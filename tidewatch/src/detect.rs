@@ -24,6 +24,7 @@ mod words;
 use judge::Verdicts;
 use table::Table;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DetectArgs {
     /// CSV, CSV in gzip (.gz) or Parquet. The first column is `timestamp`, ISO 8601 or seconds since 1970; every other column of
@@ -52,9 +53,8 @@ pub(crate) fn run(args: &DetectArgs) -> anyhow::Result<()> {
     let inputs = named(&args.inputs)?;
     fs::create_dir_all(&args.output).with_context(|| format!("create {}", args.output.display()))?;
     for (name, input) in &inputs {
-        let output = args.output.join(format!("{name}.csv"));
-        let is_itself =
-            fs::canonicalize(&output).is_ok_and(|output| fs::canonicalize(input).is_ok_and(|i| i == output));
+        let output = fs::canonicalize(args.output.join(format!("{name}.csv")));
+        let is_itself = output.is_ok_and(|output| fs::canonicalize(input).is_ok_and(|input| input == output));
         ensure!(!is_itself, "{} would be written over: name another --output", input.display());
     }
     let bar = progress(inputs.len() as u64, args.quiet);

@@ -63,7 +63,7 @@ impl Jump {
     }
 
     fn stands_out(&self, jump: f64, t: u32) -> bool {
-        let rank = ((t.saturating_add(1)) / EACH).clamp(LEAST_RANK, KEPT as u32) as usize;
+        let rank = (t.saturating_add(1) / EACH).clamp(LEAST_RANK, KEPT as u32) as usize;
         usize::from(self.held) >= rank && jump > ABOVE * f64::from(self.peaks[rank - 1])
     }
 
