@@ -1,6 +1,6 @@
 # Every way into the checkout. The work is done in scripts/ and deploy/local/; this names it.
 .DEFAULT_GOAL := help
-.PHONY: help up down status build test bench-stream bench-sink bench-packing bench-query check-plans simulate-crashes fault-runs broken-builds fmt lint clean-data
+.PHONY: help up down status build test bench-stream bench-sink bench-packing bench-query eval-detection check-plans simulate-crashes fault-runs broken-builds fmt lint clean-data
 # By the environment, not before the command: make then runs the script without a shell in between, whose death would hide make's.
 export DETACH PARTS QUICK THREADS PEERS PROFILE
 MAKEFLAGS += --no-print-directory
@@ -36,6 +36,9 @@ bench-packing: ## a day of rows before and after packing: bytes a row, time of a
 
 bench-query: ## the query API's answers, from Redis and from PostgreSQL, beside a bare GET of Redis (QUICK=1)
 	@scripts/bench.sh query
+
+eval-detection: ## the detector on labelled series of ../shared/eval (TIDEWATCH_EVAL), beside its references and simple peers
+	@scripts/eval.sh
 
 check-plans: ## every statement planned on 50 M rows: none may read a large table from end to end (QUICK=1)
 	@scripts/bench.sh plans

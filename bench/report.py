@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rig import REPO
-
+REPO = Path(__file__).resolve().parents[1]
 RESULTS = REPO / "bench" / "results"
 HISTORY = REPO / "bench" / "RESULTS.md"
 HEADER = """# Benchmark results

@@ -3,10 +3,16 @@
 //! In: the finals of `metrics.10s`, column by column. Out: figures (mean, extremes, rate), a judgement of each series, a
 //! verdict on the server. No Kafka, no clock. Invariant: everything is said before it is learned from.
 
+mod episode;
+mod grid;
+mod join;
 pub mod loud;
+pub mod novelty;
 pub mod together;
 
+pub use join::{Joined, JoinedServer, Opinion};
 pub use loud::{Band, Judgement, Loud};
+pub use novelty::{Novelty, Rarity};
 use tidewatch_schemas::{AggregateFrame, SeriesKind};
 pub use together::{Surprise, Together, Verdict};
 

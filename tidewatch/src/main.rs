@@ -6,6 +6,7 @@ use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tidewatch_service_kit::{config, service, telemetry};
 
 mod alerts;
+mod detect;
 mod doctor;
 mod export;
 mod keys;
@@ -36,6 +37,8 @@ enum Tool {
     /// Follow the alerts
     #[command(subcommand)]
     Alerts(alerts::AlertsCommand),
+    /// Judge history in files as the analyzer would: a score for each row, pictures, alerts in words
+    Detect(detect::DetectArgs),
     /// Write windows of the history into a file, CSV or Parquet
     Export(export::ExportArgs),
     /// Read a stretch of history from the topics again, and give PostgreSQL what it lacks
@@ -127,6 +130,7 @@ fn run(tool: Tool) -> ExitCode {
         Tool::Doctor(args) => runtime.block_on(doctor::run(args)),
         Tool::Simulate(args) => simulate::run(&args),
         Tool::Alerts(alerts::AlertsCommand::Tail(args)) => alerts::tail(&args),
+        Tool::Detect(args) => detect::run(&args),
         Tool::Export(args) => runtime.block_on(export::run(args)),
         Tool::Replay(args) => runtime.block_on(replay::run(args)),
         Tool::Keys(command) => keys::run(command),

@@ -3,6 +3,9 @@
 //! In: for each window the size of each series' error (`Judgement::size`). Out: a score; 1 or more is an alert, said
 //! once for each episode. Invariant: the score of a window is made before it is learned from.
 
+use super::episode::Episode;
+pub use super::episode::LOUDER;
+
 /// Usual large errors from which a series counts as surprised.
 const FROM: f64 = 1.5;
 /// One series' share at most: alone it seldom is an incident of the server.
@@ -21,12 +24,6 @@ const LEAST: f64 = 1.0;
 const HALF: u32 = 20_000;
 /// Rows before anything is said.
 const QUIET_START: u32 = 2 * super::loud::WARMUP;
-/// Rows without an odd one that end an episode.
-const QUIET: i64 = 40;
-/// Within an episode only something so much louder speaks again.
-pub const LOUDER: f64 = 1.4;
-/// What a suppressed alert shows instead.
-const HUSHED: f64 = 0.99;
 
 /// What is said of one window of a server.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,6 +64,11 @@ impl Surprise {
         self.first
     }
 
+    /// Whether one is surprised at all.
+    pub fn is_any(&self) -> bool {
+        self.top[0] > 0.0
+    }
+
     fn sum(&self) -> f64 {
         self.top.iter().sum()
     }
@@ -79,8 +81,7 @@ pub struct Together {
     count: [f64; LEVELS + 1],
     total: f64,
     usual: f64,
-    loudest: f64,
-    last: i64,
+    episode: Episode,
     t: u32,
 }
 
@@ -94,8 +95,7 @@ impl Together {
             count: [0.0; LEVELS + 1],
             total: 0.0,
             usual: LEAST,
-            loudest: 0.0,
-            last: -1_000_000_000,
+            episode: Episode::default(),
             t: 0,
         }
     }
@@ -103,17 +103,8 @@ impl Together {
     /// Judges a window and then learns from it.
     pub fn step(&mut self, surprise: &Surprise) -> Verdict {
         let sum = surprise.sum();
-        let t = i64::from(self.t);
         let raw = if self.is_warm() { sum / (self.bar * self.usual.max(LEAST).sqrt()) } else { 0.0 };
-        let mut score = raw;
-        if raw >= 1.0 {
-            if t - self.last > QUIET || raw > LOUDER * self.loudest {
-                self.loudest = raw;
-            } else {
-                score = HUSHED;
-            }
-            self.last = t;
-        }
+        let score = self.episode.step(raw).score;
         self.learn(sum);
         Verdict { score, raw }
     }

@@ -1,0 +1,107 @@
+//! One score for a series, and one for a server: 1 or more is an alert.
+//!
+//! ```text
+//! series: value ─┬─ loud: how large is the error ───────────────────────┬─ the larger ─ one voice an episode
+//!                └─ points of 5 min ─ novelty: how rare is this ─ / bar ┘
+//! server: values ─ loud, each ─ together: how many at once, how far ────── one voice an episode
+//! ```
+//! Invariant: what is said is a function of the values given so far, to the bit; it is said before it is learned from.
+
+use super::{
+    Judgement, Loud, Novelty, Rarity, Surprise, Together, Verdict,
+    episode::{Episode, Said},
+    grid::Grid,
+    novelty::LARGEST,
+};
+
+/// Decades of rarity that are an alert, of a series that gave none of late.
+const NOVELTY_AT_ONE: f64 = 6.5;
+/// How often a series may speak in the long run: once a week. An episode raises the bar of novelty by `STEP` (log units), and
+/// each week lowers it by as much, so that a series that is new again and again settles at that rate.
+const PERIOD: f64 = 7.0 * 86_400.0;
+/// As [`Loud`] moves its own bar.
+const STEP: f64 = 0.15;
+
+/// What is said of one value of a series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Opinion {
+    /// With one voice for each episode: 1 or more speaks.
+    pub score: f64,
+    /// Without it: how odd the value is.
+    pub raw: f64,
+    /// What novelty has in that.
+    pub novelty: f64,
+    pub judgement: Judgement,
+    /// Of the five minutes that this value completes.
+    pub rarity: Option<Rarity>,
+}
+
+/// The state of one series.
+#[derive(Debug, Clone, Default)]
+pub struct Joined {
+    loud: Loud,
+    grid: Grid,
+    novelty: Novelty,
+    episode: Episode,
+    /// How far the bar of novelty is raised, in log units.
+    raised: f64,
+    before: Option<f64>,
+}
+
+impl Joined {
+    /// Judges a value and then learns from it; `None` for one that is not finite.
+    pub fn step(&mut self, seconds: f64, value: f64) -> Option<Opinion> {
+        if !value.is_finite() {
+            return None;
+        }
+        let value = value.clamp(-LARGEST, LARGEST);
+        let judgement = self.loud.step(seconds, value)?;
+        let passed = self.before.replace(seconds).map_or(0.0, |before| (seconds - before).max(0.0));
+        self.raised = (self.raised - STEP * passed / PERIOD).max(0.0);
+        let point = self.grid.step(seconds, passed, value);
+        let rarity = point.and_then(|(at, mean)| self.novelty.step(at, mean));
+        let novelty = rarity.map_or(0.0, |rarity| rarity.sum() / (NOVELTY_AT_ONE * self.raised.exp()));
+        let raw = judgement.score.max(novelty);
+        let Said { score, begins } = self.episode.step(raw);
+        if begins {
+            self.raised += STEP;
+        }
+        Some(Opinion { score, raw, novelty, judgement, rarity })
+    }
+}
+
+/// The state of one server: its series by place.
+#[derive(Debug, Clone)]
+pub struct JoinedServer {
+    series: Vec<Loud>,
+    together: Together,
+}
+
+impl JoinedServer {
+    /// `interval`: seconds from one row of values to the next.
+    pub fn new(series: usize, interval: f64) -> Self {
+        Self { series: vec![Loud::default(); series], together: Together::new(interval) }
+    }
+
+    /// Judges a row, one value for each series, and then learns from it: the verdict, and the place of the series that moved
+    /// most. What is not finite says nothing. `each` gets what is said of each value.
+    pub fn step(
+        &mut self,
+        seconds: f64,
+        values: &[f64],
+        mut each: impl FnMut(usize, Judgement),
+    ) -> (Verdict, Option<usize>) {
+        let mut surprise = Surprise::default();
+        for (place, (series, &value)) in self.series.iter_mut().zip(values).enumerate() {
+            if let Some(judgement) = series.step(seconds, value) {
+                surprise.add(place, judgement.size);
+                each(place, judgement);
+            }
+        }
+        let verdict = self.together.step(&surprise);
+        (verdict, surprise.is_any().then(|| surprise.first()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

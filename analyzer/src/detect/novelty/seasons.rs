@@ -1,0 +1,73 @@
+//! What is usual at an hour of the day or of the week.
+//!
+//! In: a time, a value. Out: how far the value is from what this hour was. Keeps: the level of an hour is the mean of its
+//! first values and then follows the later ones; an hour that was never seen has no residual.
+
+const HOUR: f64 = 3_600.0;
+/// Values of an hour that count alike; from then on each new one has a tenth of the weight.
+const ALIKE: u8 = 10;
+
+/// `HOURS` is 24 for the day, 168 for the week.
+#[derive(Debug, Clone)]
+pub(super) struct Seasons<const HOURS: usize> {
+    levels: [f32; HOURS],
+    /// Counted up to `ALIKE` only.
+    visits: [u8; HOURS],
+}
+
+impl<const HOURS: usize> Default for Seasons<HOURS> {
+    fn default() -> Self {
+        Self { levels: [0.0; HOURS], visits: [0; HOURS] }
+    }
+}
+
+impl<const HOURS: usize> Seasons<HOURS> {
+    /// The residual of `x`, which is learned from afterwards.
+    pub(super) fn step(&mut self, seconds: f64, x: f64) -> f64 {
+        // the remainder of a time just before zero may be rounded up to a whole round
+        let hour = ((seconds / HOUR).rem_euclid(HOURS as f64) as usize).min(HOURS - 1);
+        let (level, visits) = (&mut self.levels[hour], &mut self.visits[hour]);
+        let before = f64::from(*level);
+        let residual = if *visits > 0 { x - before } else { 0.0 };
+        *visits = (*visits + 1).min(ALIKE);
+        let after = before + (x - before) / f64::from(*visits);
+        *level = after.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
+        residual
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_is_known_from_its_second_value_on() {
+        let mut day = Seasons::<24>::default();
+        assert_eq!(day.step(3_600.0, 5.0), 0.0);
+        assert_eq!(day.step(3_700.0, 7.0), 2.0);
+        assert_eq!(day.step(86_400.0 + 3_650.0, 6.0), 0.0, "the mean of both, a day later");
+        assert_eq!(day.step(7_200.0, 100.0), 0.0, "another hour");
+    }
+
+    #[test]
+    fn hours_of_a_week_are_apart_and_times_before_1970_have_theirs() {
+        let mut week = Seasons::<168>::default();
+        week.step(0.0, 1.0);
+        assert_eq!(week.step(86_400.0, 9.0), 0.0);
+        assert_eq!(week.step(7.0 * 86_400.0, 2.0), 1.0);
+        assert_eq!(week.step(-7.0 * 86_400.0, 2.5), 1.0);
+        week.step(-1e-12, 3.0);
+        week.step(1e300, 3.0);
+        week.step(f64::NAN, 3.0);
+    }
+
+    #[test]
+    fn a_level_follows_a_change() {
+        let mut day = Seasons::<24>::default();
+        for _ in 0..1_000 {
+            day.step(0.0, 1.0);
+        }
+        assert_eq!(day.step(0.0, 11.0), 10.0);
+        assert!((day.step(0.0, 11.0) - 9.0).abs() < 1e-5);
+    }
+}
