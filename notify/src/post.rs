@@ -3,28 +3,18 @@
 //! In: a request with its body. Out: an [`Answer`], or why there is none. Keeps: no redirect is followed; of an answer only
 //! the beginning is kept.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Uri, header::RETRY_AFTER, uri::Scheme};
+use http::{Request, header::RETRY_AFTER};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper_tls::HttpsConnector;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioTimer},
 };
-use native_tls::TlsConnector;
-use tower::Service;
 
 use crate::deliver::verdict::{Answer, Kind, No};
-
-mod tls;
-
-use tls::Stream;
 
 /// Kept connections are dropped before most servers drop them, so that no request meets a closed one.
 const IDLE: Duration = Duration::from_secs(15);
@@ -36,7 +26,7 @@ const WORDS: usize = 200;
 /// Clones share the connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Poster {
-    client: Client<Connector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     timeout: Duration,
 }
 
@@ -46,7 +36,7 @@ impl Poster {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
-        let connector = Connector { http, tls: TlsConnector::new()? };
+        let connector = HttpsConnector::from((http, native_tls::TlsConnector::new()?.into()));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
@@ -79,37 +69,6 @@ impl Poster {
 fn words(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(WORDS).collect()
-}
-
-/// Connections, with TLS where the address wants it.
-#[derive(Debug, Clone)]
-struct Connector {
-    http: HttpConnector,
-    tls: TlsConnector,
-}
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-impl Service<Uri> for Connector {
-    type Response = TokioIo<Stream>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.http.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let is_secure = uri.scheme() == Some(&Scheme::HTTPS);
-        // an IPv6 address stands in brackets in a URL, and without them in a certificate
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let (connecting, tls) = (self.http.call(uri), self.tls.clone());
-        Box::pin(async move {
-            let tcp = connecting.await?.into_inner();
-            let stream = if is_secure { Stream::secure(&tls, &host, tcp).await? } else { Stream::Plain(tcp) };
-            Ok(TokioIo::new(stream))
-        })
-    }
 }
 
 #[cfg(test)]
