@@ -1,7 +1,5 @@
 //! The tables, what is written to them and what is read of them: on a real PostgreSQL.
 
-#![expect(clippy::expect_used, reason = "a failed step ends the test")]
-
 use std::time::Duration;
 
 use proptest::prelude::*;

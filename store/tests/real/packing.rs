@@ -1,7 +1,5 @@
 //! Packed partitions: the same windows bit for bit, found by index, on a real PostgreSQL.
 
-#![expect(clippy::expect_used, reason = "a failed step ends the test")]
-
 use std::time::Duration;
 
 use proptest::{prelude::*, test_runner::TestRunner};

@@ -1,7 +1,5 @@
 //! The windows of histograms, what is written of them and what is read: on a real PostgreSQL.
 
-#![expect(clippy::expect_used, reason = "a failed step ends the test")]
-
 use std::collections::BTreeMap;
 
 use sqlx::{Acquire, PgConnection, pool::PoolConnection};

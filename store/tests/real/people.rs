@@ -1,7 +1,5 @@
 //! What people say of a server beside what its collector says: on a real PostgreSQL and Redis.
 
-#![expect(clippy::expect_used, reason = "a failed step ends the test")]
-
 use std::collections::BTreeMap;
 
 use tidewatch_schemas::Labels;

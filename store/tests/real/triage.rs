@@ -1,7 +1,5 @@
 //! What people do about alerts, and incidents: on a real PostgreSQL.
 
-#![expect(clippy::expect_used, reason = "a failed step ends the test")]
-
 use tidewatch_schemas::{Alert, AlertStatus, Labels, RelatedSeries, Series, Severity};
 use tidewatch_store::{
     Acknowledgement, Error, IncidentQuery, NewSilence, Scope, SilenceState, StoredAlert, TrackedQuery,

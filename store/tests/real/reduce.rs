@@ -1,7 +1,5 @@
 //! Many series reduced in the database, against the same done by hand: on a real PostgreSQL.
 
-#![expect(clippy::expect_used, reason = "a failed step ends the test")]
-
 use std::collections::BTreeMap;
 
 use tidewatch_schemas::{Origin, Series, SeriesKind};

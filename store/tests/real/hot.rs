@@ -1,7 +1,5 @@
 //! Redis answers what PostgreSQL would, or nothing: on a real Redis.
 
-#![expect(clippy::expect_used, reason = "a failed step ends the test")]
-
 use std::time::Duration;
 
 use tidewatch_schemas::{Origin, SeriesKind};

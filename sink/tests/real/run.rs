@@ -1,7 +1,5 @@
 //! The whole sink on a real Kafka, PostgreSQL and Redis: every record once, whoever comes, goes or dies.
 
-#![expect(clippy::expect_used, reason = "a failed step ends the test")]
-
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
