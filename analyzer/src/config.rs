@@ -46,9 +46,10 @@ impl Config {
         }
     }
 
-    /// Long enough for every condition that may be under watch, however short it was set.
+    /// Long enough for every condition that may be under watch, and what it is compared with, however short it was set.
     pub(crate) fn replay_ms(&self, rules: &RuleSet) -> i64 {
-        (self.replay.as_millis() as i64).max(2 * rules.longest_wait_ms() + 600_000)
+        let needed = 2 * rules.longest_wait_ms() + rules.longest_span_ms() + 600_000;
+        (self.replay.as_millis() as i64).max(needed)
     }
 
     /// The instance's name; the host's unless told otherwise.
