@@ -17,6 +17,7 @@ mod error;
 pub mod incident;
 mod metrics;
 mod publish;
+pub mod rehearse;
 mod rulebook;
 pub mod rules;
 

@@ -15,7 +15,7 @@ const SPACE: char = '\u{202f}';
 const MINUS: char = '\u{2212}';
 
 /// The names people use for what the collector reports; others are shown as they are.
-const NAMES: [(&str, &str); 14] = [
+const NAMES: [(&str, &str); 20] = [
     ("tidewatch_host_cpu_busy_percent", "CPU busy"),
     ("tidewatch_host_memory_used_percent", "Memory used"),
     ("tidewatch_host_filesystem_used_percent", "File system used"),
@@ -30,6 +30,12 @@ const NAMES: [(&str, &str); 14] = [
     ("node_vmstat_pswpin", "Pages swapped in"),
     ("node_vmstat_pswpout", "Pages swapped out"),
     ("node_pressure_memory_stalled_seconds_total", "Time all waited for memory"),
+    ("node_pressure_io_stalled_seconds_total", "Time all waited for disks"),
+    ("node_vmstat_oom_kill", "Processes ended for lack of memory"),
+    ("node_filesystem_files_free", "Free inodes"),
+    ("node_filesystem_files", "Inodes"),
+    ("node_filefd_allocated", "File handles in use"),
+    ("node_processes_threads", "Threads"),
 ];
 
 fn name_of(metric: &str) -> &str {
