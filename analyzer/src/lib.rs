@@ -16,6 +16,7 @@ pub mod detect;
 mod error;
 pub mod incident;
 mod metrics;
+pub mod prometheus;
 mod publish;
 pub mod rehearse;
 mod rulebook;
