@@ -404,7 +404,8 @@ impl Server {
         let series: usize =
             self.series.iter().map(|w| size_of::<Watched>() + text(&w.series) + watches(w) + 5).sum();
         let layout: usize = self.layout.iter().map(|s| size_of::<Series>() + text(s) + 4).sum();
-        sizes.bytes += size_of::<Self>() + series + layout;
+        let figures = self.figures.capacity() * size_of::<Figures>();
+        sizes.bytes += size_of::<Self>() + series + layout + figures;
     }
 }
 

@@ -66,15 +66,18 @@ pub fn subject(series: &Series, threshold: &Threshold) -> String {
     match &threshold.measure {
         Measure::Figure if threshold.of == Some(Of::Score) => format!("Oddness of {what}"),
         Measure::Figure => what,
-        Measure::Change { over_ms, .. } if series.kind == SeriesKind::Counter => {
-            format!("{what} over {}", duration(*over_ms))
+        Measure::Change { over_ms, per_ms } => {
+            let change = if series.kind == SeriesKind::Counter { "" } else { "Change of " };
+            // the value says of which time it is
+            let over =
+                if per_ms == over_ms { String::new() } else { format!(" over {}", duration(*over_ms)) };
+            format!("{change}{what}{over}")
         }
-        Measure::Change { over_ms, .. } => format!("Change of {what} over {}", duration(*over_ms)),
         Measure::Ratio(by) => format!("{what} divided by {}", name_of(by)),
     }
 }
 
-/// A value of what a rule compares, with its unit: `0.97`, `\u{2212}9.3 GiB/h`.
+/// A value of what a rule compares, with its unit: `0.97`, `9.3 GiB/h`.
 pub fn measured(value: f64, series: &Series, threshold: &Threshold) -> String {
     match threshold.measure {
         Measure::Figure if threshold.of == Some(Of::Score) => number(value),
@@ -83,9 +86,10 @@ pub fn measured(value: f64, series: &Series, threshold: &Threshold) -> String {
         Measure::Change { per_ms: 1_000, .. } if series.kind == SeriesKind::Counter => {
             quantity(value, series, Some(Of::Rate))
         }
-        Measure::Change { per_ms, .. } => {
+        Measure::Change { per_ms, over_ms } => {
             let quantity = quantity(value, series, Some(Of::Last));
             match per_ms {
+                all if all == over_ms => format!("{quantity} in {}", duration(all)),
                 1_000 => format!("{quantity}/s"),
                 60_000 => format!("{quantity}/min"),
                 3_600_000 => format!("{quantity}/h"),
