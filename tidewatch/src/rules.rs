@@ -11,7 +11,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use tidewatch_analyzer::{
-    prometheus::{self, Remark},
+    from_prometheus::{self, Remark},
     rehearse,
     rules::{self, RuleSet},
 };
@@ -29,12 +29,14 @@ pub(crate) enum RulesCommand {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CheckArgs {
+    /// A file of rules; may be repeated
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TestArgs {
+    /// A file of tests; may be repeated
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -127,7 +129,8 @@ fn run_tests(file: &Path) -> Result<usize, String> {
     reason = "the rules are the output, the rest is said beside"
 )]
 fn import(args: &ImportArgs) -> Result<(), String> {
-    let import = prometheus::import(&read(&args.file)?, &args.file).map_err(|error| error.to_string())?;
+    let import =
+        from_prometheus::import(&read(&args.file)?, &args.file).map_err(|error| error.to_string())?;
     if args.output == Path::new("-") {
         print!("{}", import.yaml);
     } else {
