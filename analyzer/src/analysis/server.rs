@@ -414,11 +414,10 @@ impl Watched {
         Some(&self.series.metric) == alert.metric.as_ref() && self.series.labels == alert.labels
     }
 
-    /// Whether a rule is about to miss it.
+    /// Whether a rule is going to miss it; what it has missed is an open alert, and that remembers.
     fn is_awaited(&self, rules: &RuleSet) -> bool {
         self.rules.iter().any(|watch| {
-            matches!(watch.hold, Hold::Pending { .. })
-                && matches!(rules.rule(watch.rule).condition, Condition::SeriesAbsent(_))
+            !watch.hold.is_firing() && matches!(rules.rule(watch.rule).condition, Condition::SeriesAbsent(_))
         })
     }
 }

@@ -237,6 +237,8 @@ impl Parser {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn metric(name: &str) -> Expr {
@@ -293,5 +295,14 @@ mod tests {
             assert!(why.contains(part), "{text}: {why}");
         }
         assert!(parse(&"(".repeat(10_000)).unwrap_err().contains("levels"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "([-+*/(){}\\[\\],=~!<>^ a-z0-9.\"'`\\\\#:]|\\PC){0,40}") {
+            if let Err(why) = parse(&text) {
+                prop_assert!(!why.is_empty());
+            }
+        }
     }
 }

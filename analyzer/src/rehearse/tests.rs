@@ -170,6 +170,16 @@ fn series_are_written_as_prometheus_writes_them() {
 }
 
 #[test]
+fn the_examples_of_the_documentation_are_good() {
+    let text = include_str!("../../../docs/rules.md");
+    let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let blocks: Vec<&str> = blocks.collect();
+    let [rules, tests] = blocks[..] else { panic!("{} examples", blocks.len()) };
+    let outcomes = run(&parse(tests, Path::new("docs")).unwrap(), &rules_of(rules)).unwrap();
+    assert!(outcomes.iter().all(|outcome| outcome.failures.is_empty()), "{outcomes:?}");
+}
+
+#[test]
 fn the_shipped_rules_pass_their_tests() {
     let text = include_str!("../../../deploy/rules/host.test.yaml");
     let file = parse(text, Path::new("host.test.yaml")).unwrap();

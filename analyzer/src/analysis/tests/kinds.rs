@@ -87,11 +87,9 @@ fn a_series_that_is_left_out_is_missed_until_it_is_back() {
     assert_eq!((first.updated_at, first.labels["mountpoint"].as_str()), (T0 + 13 * WINDOW, "/"));
 }
 
-#[test]
-fn what_is_missed_is_not_forgotten_before_it_is_said() {
-    let rules = "rules: [{name: lost, metric: temperature, absent: series, for: 2h}]";
-    let log = (0..800).map(|w| {
-        // other series come and go, so that the layout is looked at again
+/// A series that is only in window 0, others that come and go, so that the layout is looked at again and again.
+fn lost_at_once(rules: &str, windows: i64) -> (Analysis, Vec<Output>) {
+    let log = (0..windows).map(|w| {
         let mut values = vec![cpu(1.0), gauge(if w % 2 == 0 { "even" } else { "odd" }, 1.0)];
         if w == 0 {
             values.push(gauge("temperature", 40.0));
@@ -99,9 +97,20 @@ fn what_is_missed_is_not_forgotten_before_it_is_said() {
         frame("a", w, &values)
     });
     let mut analysis = live(rules);
-    assert_eq!(brief(&feed(&mut analysis, log)), [said("lost", "firing", 1, None)]);
+    let out = feed(&mut analysis, log);
+    (analysis, out)
+}
+
+#[test]
+fn what_is_missed_is_not_forgotten_before_it_is_said() {
+    let rules = "rules: [{name: lost, metric: temperature, absent: series, for: 2h}]";
+    let (mut analysis, out) = lost_at_once(rules, 800);
+    assert_eq!(brief(&out), [said("lost", "firing", 1, None)]);
+    assert_eq!(analysis.sizes().series, 3, "now it is");
     let back = feed(&mut analysis, [frame("a", 900, &[cpu(1.0), gauge("temperature", 40.0)])]);
     assert_eq!(brief(&back), [said("lost", "resolved", 1, Some(900))]);
+    let quiet = "rules: [{name: lost, metric: temperature, absent: series, for: 1m, quiet: ['00:00-02:00']}]";
+    assert_eq!(brief(&lost_at_once(quiet, 800).1), [said("lost", "firing", 720, None)]);
 }
 
 #[test]
