@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tidewatch_schemas::Series;
+
 use super::*;
 use crate::rules::{self, BUILT_IN};
 
