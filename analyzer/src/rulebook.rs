@@ -37,7 +37,7 @@ pub(crate) enum Change {
 #[derive(Debug)]
 pub(crate) struct Rulebook {
     rules: Arc<RuleSet>,
-    /// `None`: the built-in rules, which do not change.
+    /// `None`: the built-in rules, or no file; they do not change.
     path: Option<PathBuf>,
     /// What was taken or refused last: the file's text, or why it could not be read.
     settled: Result<String, String>,
@@ -59,7 +59,11 @@ impl Rulebook {
     /// The rules of a file, or the built-in ones.
     pub(crate) fn open(file: Option<RulesFile>, now: Instant) -> Result<Self, RuleError> {
         let (rules, path, text) = match file {
-            Some(file) => (file.rules, Some(file.path), file.text),
+            Some(RulesFile { path, text, rules }) => {
+                // what came through a pipe comes only once
+                let path = path.is_file().then_some(path);
+                (rules, path, text)
+            }
             None => {
                 let rules = rules::parse(rules::BUILT_IN, Path::new("deploy/rules/host.yaml"))?;
                 (Arc::new(rules), None, String::new())
@@ -80,7 +84,7 @@ impl Rulebook {
             return None;
         }
         self.looked = now;
-        let found = read_text(path);
+        let found = read_file(path);
         if found == self.settled {
             self.found = None;
             return None;
@@ -102,6 +106,14 @@ impl Rulebook {
             }
             Err(why) => Some(Change::Refused(why)),
         }
+    }
+}
+
+/// A pipe would keep us waiting for whoever writes into it.
+fn read_file(path: &Path) -> Result<String, String> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(format!("{}: read rules: it is no file", path.display())),
+        _ => read_text(path),
     }
 }
 
@@ -182,6 +194,12 @@ mod tests {
         assert_eq!(desk.look(), None);
         let Some(Change::Refused(why)) = desk.look() else { panic!() };
         assert!(why.contains("read rules") && desk.holds("1"), "{why}");
+        let folder = desk.dir.path().join("rules.yaml");
+        std::fs::create_dir(&folder).unwrap();
+        assert_eq!(desk.look(), None);
+        let Some(Change::Refused(why)) = desk.look() else { panic!() };
+        assert!(why.contains("no file"), "{why}");
+        std::fs::remove_dir(&folder).unwrap();
         // what was refused is good again when it is as it was
         desk.write(&rule("1"));
         assert_eq!(desk.look(), None);
