@@ -104,7 +104,10 @@ fn of_base(base: &Base) -> Result<(Keys, Vec<String>), String> {
         }
         Base::Ratio(select, by) => (select, vec![("divided_by", quoted(by)), ("of", "last".to_owned())]),
     };
-    let (mut keys, notes) = of_select(select)?;
+    let (mut keys, mut notes) = of_select(select)?;
+    if matches!(base, Base::Ratio(..)) {
+        notes.push("divided by nothing it has no value here, and is infinite there".to_owned());
+    }
     keys.extend(more);
     Ok((keys, notes))
 }
