@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct Watch {
     pub(super) rule: u16,
     pub(super) hold: Hold,
-    /// End of the last window in which there was something to judge.
+    /// End of the last window with all that it takes: the series, and what it is divided by.
     pub(super) judged: i64,
     /// Of a rule about a change over time.
     trail: Option<Box<Trail>>,
@@ -84,7 +84,7 @@ impl Watch {
                 };
                 a_second * (per_ms as f64 / 1_000.0)
             }
-            // asked when all series of the window are known
+            // it takes two series: see `At::ratio`
             Measure::Ratio(_) => return None,
         };
         value.is_finite().then_some(value)
@@ -133,14 +133,19 @@ impl At<'_> {
             let rule = self.rules.rule(watch.rule);
             // which rules are about this series was decided when it was first seen
             match &rule.condition {
+                // a ratio is asked for when all series of the window are known
+                Condition::Threshold(Threshold { measure: Measure::Ratio(_), .. })
+                | Condition::MetricAbsent(_)
+                | Condition::Silence => {}
                 Condition::Threshold(threshold) => {
+                    // a change or a score that is not known yet ends nothing
+                    watch.judged = self.window.end;
                     let value = watch.value(threshold, series, self.window, figures, judgement);
                     let Some(value) = value else { continue };
                     let band = judgement.filter(|judgement| judgement.is_warm()).map(Judgement::band);
                     self.judge(rule, threshold, watch, (series, value, band));
                 }
                 Condition::SeriesAbsent(_) => self.lost(rule, watch, series, false),
-                Condition::MetricAbsent(_) | Condition::Silence => {}
             }
         }
     }

@@ -45,6 +45,16 @@ fn an_open_alert_of_a_changed_rule_goes_on_until_the_new_one_says_otherwise() {
 }
 
 #[test]
+fn an_open_alert_waits_until_the_new_rule_knows() {
+    let mut analysis = live(FIRST);
+    let mut out = feed(&mut analysis, (0..3).map(|w| frame("a", w, &[cpu(99.0)])));
+    analysis.set_rules(rules("rules: [{name: cpu, metric: cpu_percent, change_over: 20m, above: 1}]"));
+    // three quarters of twenty minutes have to be known
+    out.extend(feed(&mut analysis, (3..100).map(|w| frame("a", w, &[cpu(99.0)]))));
+    assert_eq!(brief(&out), fired_and_resolved(93));
+}
+
+#[test]
 fn an_open_alert_that_no_rule_is_about_ends() {
     for second in [
         "rules: []",
