@@ -58,17 +58,12 @@ impl RulesFile {
 impl Rulebook {
     /// The rules of a file, or the built-in ones.
     pub(crate) fn open(file: Option<RulesFile>, now: Instant) -> Result<Self, RuleError> {
-        let (rules, path, text) = match file {
-            Some(RulesFile { path, text, rules }) => {
-                // what came through a pipe comes only once
-                let path = path.is_file().then_some(path);
-                (rules, path, text)
-            }
-            None => {
-                let rules = rules::parse(rules::BUILT_IN, Path::new("deploy/rules/host.yaml"))?;
-                (Arc::new(rules), None, String::new())
-            }
+        let Some(RulesFile { path, text, rules }) = file else {
+            let rules = Arc::new(rules::parse(rules::BUILT_IN, Path::new("deploy/rules/host.yaml"))?);
+            return Ok(Self { rules, path: None, settled: Ok(String::new()), found: None, looked: now });
         };
+        // what came through a pipe comes only once
+        let path = path.is_file().then_some(path);
         Ok(Self { rules, path, settled: Ok(text), found: None, looked: now })
     }
 
