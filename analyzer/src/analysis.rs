@@ -3,21 +3,20 @@
 //!
 //! A new owner replays the last hours silently (models, conditions being watched) and then learns from the alert topic
 //! what was really said ([`Analysis::go_live`]). Invariants: nothing goes out before that; a transition is said once; what
-//! goes out is a function of the records, of what was said, and (for silence alone) of the time.
+//! goes out is a function of the records, of what was said, of where in the log the rules changed, and (for silence alone)
+//! of the time.
 
 mod server;
+mod watch;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use server::Server;
-use tidewatch_schemas::{AggregateFrame, AggregateKind, Alert, AlertStatus, Anomaly, Expectation};
+use tidewatch_schemas::{AggregateFrame, AggregateKind, Alert, AlertStatus, Anomaly, Expectation, Series};
 
 use crate::{
     incident::{self, Over},
-    rules::{Condition, LEARNED, RuleSet},
+    rules::{LEARNED, Rule, RuleSet},
 };
 
 /// A server that is silent for so long, with nothing open, is forgotten.
@@ -122,6 +121,16 @@ impl Analysis {
         self.live = true;
     }
 
+    /// From the next record on these rules hold. What a rule that is still the same has begun goes on; open alerts of a
+    /// rule that is another now go on until it says otherwise; those of a rule that is gone end with the next window.
+    pub fn set_rules(&mut self, rules: Arc<RuleSet>) {
+        let kept = rules.kept_from(&self.rules);
+        for (name, server) in &mut self.servers {
+            server.set_rules(&rules, &kept, name);
+        }
+        self.rules = rules;
+    }
+
     fn server(&mut self, name: &str) -> &mut Server {
         self.servers.entry(name.to_owned()).or_insert_with(|| Server::new(&self.rules, name))
     }
@@ -206,17 +215,23 @@ impl Open {
         self.alerts.get(fingerprint).map(|alert| alert.starts_at)
     }
 
-    /// Alerts of rules that are not there any more.
-    fn without_rule(&self, rules: &RuleSet) -> Vec<String> {
-        let known: BTreeSet<&str> =
-            rules.rules.iter().map(|rule| rule.name.as_str()).chain([LEARNED]).collect();
-        let gone = self.alerts.values().filter(|alert| !known.contains(alert.rule.as_str()));
+    /// When the open alert of a rule about a series began, if there is one.
+    fn said_of(&self, rule: &Rule, server: &str, series: &Series) -> Option<i64> {
+        if self.alerts.is_empty() {
+            return None;
+        }
+        self.start_of(&incident::series_fingerprint(rule, server, &series.metric, &series.labels))
+    }
+
+    /// Alerts that no rule is about any more.
+    fn without_rule(&self, rules: &RuleSet, server: &str) -> Vec<String> {
+        let has_rule = |alert: &Alert| {
+            alert.rule == LEARNED
+                || rules.by_name(&alert.rule).is_some_and(|rule| watch::covers(rule, server, alert))
+        };
+        let gone = self.alerts.values().filter(|alert| !has_rule(alert));
         gone.map(|alert| alert.fingerprint.clone()).collect()
     }
-}
-
-fn is_silence(condition: &Condition) -> bool {
-    matches!(condition, Condition::Silence)
 }
 
 #[cfg(test)]

@@ -1,13 +1,17 @@
 //! Settings of the analyzer. A rules file is read with them: a wrong one is refused before anything starts.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 use tidewatch_service_kit::{config::duration, kafka::KafkaConfig};
 
 use crate::{
     Error,
-    rules::{self, RuleSet},
+    rulebook::{Rulebook, RulesFile},
+    rules::RuleSet,
 };
 
 #[derive(Debug, Clone, Args)]
@@ -17,7 +21,7 @@ pub struct Config {
     /// Name of this instance: unique in the group, the same after a restart; the host's name unless given
     #[arg(long = "analyzer-instance", env = "TIDEWATCH_ANALYZER_INSTANCE", value_name = "NAME")]
     pub instance: Option<String>,
-    /// YAML file of threshold and absence rules; the built-in ones unless given
+    /// YAML file of rules, taken over without a restart when it changes; the built-in ones unless given
     #[arg(long, env = "TIDEWATCH_ANALYZER_RULES", value_name = "FILE", value_parser = read_rules)]
     pub rules: Option<RulesFile>,
     /// How much of metrics.10s a new owner of a partition reads again to know its series
@@ -28,27 +32,19 @@ pub struct Config {
     pub commit_interval: Duration,
 }
 
-/// The rules of a file, read and checked.
-#[derive(Debug, Clone)]
-pub struct RulesFile(Arc<RuleSet>);
-
 fn read_rules(path: &str) -> Result<RulesFile, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("read rules: {error}"))?;
-    let set = rules::parse(&text, Path::new(path)).map_err(|error| error.to_string())?;
-    Ok(RulesFile(Arc::new(set)))
+    RulesFile::read(Path::new(path))
 }
 
 impl Config {
-    pub(crate) fn rules(&self) -> Result<Arc<RuleSet>, Error> {
-        match &self.rules {
-            Some(RulesFile(set)) => Ok(Arc::clone(set)),
-            None => Ok(Arc::new(rules::parse(rules::BUILT_IN, Path::new("deploy/rules/host.yaml"))?)),
-        }
+    pub(crate) fn rulebook(&self) -> Result<Rulebook, Error> {
+        Ok(Rulebook::open(self.rules.clone(), Instant::now())?)
     }
 
-    /// Long enough for every condition that may be under watch, however short it was set.
+    /// Long enough for every condition that may be under watch, and what it is compared with, however short it was set.
     pub(crate) fn replay_ms(&self, rules: &RuleSet) -> i64 {
-        (self.replay.as_millis() as i64).max(2 * rules.longest_wait_ms() + 600_000)
+        let needed = 2 * rules.longest_wait_ms() + rules.longest_span_ms() + 600_000;
+        (self.replay.as_millis() as i64).max(needed)
     }
 
     /// The instance's name; the host's unless told otherwise.
@@ -83,7 +79,10 @@ mod tests {
     #[test]
     fn the_replay_covers_every_wait() {
         let config: Config = assemble("analyzer", &[("replay", "1m")]).unwrap();
-        let rules = config.rules().unwrap();
-        assert!(config.replay_ms(&rules) >= 600_000 + 2 * 300_000);
+        let book = config.rulebook().unwrap();
+        assert!(config.replay_ms(book.rules()) >= 600_000 + 2 * 300_000);
+        let long = "rules: [{name: a, metric: m, change_over: 6h, for: 1h, above: 1}]";
+        let rules = crate::rules::parse(long, Path::new("x")).unwrap();
+        assert_eq!(config.replay_ms(&rules), 600_000 + (2 + 6) * 3_600_000);
     }
 }

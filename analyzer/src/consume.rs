@@ -9,7 +9,10 @@ mod restore;
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -29,7 +32,7 @@ use crate::{
     error::SessionError,
     metrics::AnalyzerMetrics,
     publish::{Cut, Publisher},
-    rules::RuleSet,
+    rulebook::{Change, Rulebook},
 };
 
 pub(crate) const STAGE: &str = "analyzer";
@@ -49,24 +52,24 @@ const MAX_PENDING: usize = 20_000;
 /// What every part of a session needs.
 pub(crate) struct Setup<'a> {
     pub(crate) config: &'a Config,
-    pub(crate) rules: &'a Arc<RuleSet>,
     pub(crate) metrics: &'a AnalyzerMetrics,
 }
 
 /// Sessions, one after the other, until the wish to stop.
 pub(crate) fn run(
     config: &Config,
-    rules: &Arc<RuleSet>,
+    mut rulebook: Rulebook,
     metrics: &AnalyzerMetrics,
     component: &Component,
     shutdown: &Shutdown,
 ) {
-    let setup = Setup { config, rules, metrics };
+    let setup = Setup { config, metrics };
+    metrics.record_rules(rulebook.rules().rules.len());
     let mut attempt = 0;
     while !shutdown.is_triggered() {
         let begun = Instant::now();
         metrics.record_session();
-        let Err(error) = session(&setup, component, shutdown) else { break };
+        let Err(error) = session(&setup, &mut rulebook, component, shutdown) else { break };
         if begun.elapsed() > Duration::from_secs(30) {
             attempt = 0;
         }
@@ -80,17 +83,25 @@ pub(crate) fn run(
     }
 }
 
-fn session(setup: &Setup<'_>, component: &Component, shutdown: &Shutdown) -> Result<(), SessionError> {
+fn session(
+    setup: &Setup<'_>,
+    rulebook: &mut Rulebook,
+    component: &Component,
+    shutdown: &Shutdown,
+) -> Result<(), SessionError> {
     let kafka = &setup.config.kafka;
     let instance = setup.config.instance();
     let publisher = Publisher::open(kafka, &instance)?;
-    let starter = restore::starter(kafka, setup.config.replay_ms(setup.rules));
+    let replay_ms = Arc::new(AtomicI64::new(setup.config.replay_ms(rulebook.rules())));
+    let starter = restore::starter(kafka, Arc::clone(&replay_ms));
     let topic = kafka.topics().window(WINDOW_MS);
     let group = Group::join_as(kafka, &kafka.group(STAGE), &instance, &[&topic], starter)
         .map_err(SessionError::kafka("join group"))?;
     component.waiting("an assignment of partitions");
     let mut session = Session {
         setup,
+        rulebook,
+        replay_ms,
         topic,
         dead_letters: kafka.topics().dead_letter(STAGE),
         partitions: BTreeMap::new(),
@@ -112,6 +123,7 @@ fn session(setup: &Setup<'_>, component: &Component, shutdown: &Shutdown) -> Res
             looked = Instant::now();
         }
         if ticked.elapsed() >= TICK {
+            session.look_at_rules();
             session.tick(&group);
             session.tell(&group, component);
             publisher.serve();
@@ -131,6 +143,9 @@ fn session(setup: &Setup<'_>, component: &Component, shutdown: &Shutdown) -> Res
 
 struct Session<'a> {
     setup: &'a Setup<'a>,
+    rulebook: &'a mut Rulebook,
+    /// What the next assignment replays: longer when the rules wait longer.
+    replay_ms: Arc<AtomicI64>,
     topic: String,
     dead_letters: String,
     partitions: BTreeMap<i32, Partition>,
@@ -167,7 +182,7 @@ impl Session<'_> {
                     Some(marks.map_err(SessionError::kafka("read watermarks"))?.1)
                 }
             };
-            let partition = Partition::new(self.setup.rules, start, high_water, log);
+            let partition = Partition::new(self.rulebook.rules(), start, high_water, log);
             tracing::info!(
                 partition = start.partition,
                 from = start.offset,
@@ -197,6 +212,26 @@ impl Session<'_> {
             tracing::info!(answers = sees, "kafka");
         }
         self.sees_kafka = sees;
+    }
+
+    /// Where other rules take effect is a place in each partition's log: after the last record read, before the next.
+    fn look_at_rules(&mut self) {
+        match self.rulebook.look(Instant::now()) {
+            None => {}
+            Some(Change::Refused(why)) => {
+                tracing::error!(error = %why, "keep the rules as they were");
+                self.setup.metrics.record_rules_refused();
+            }
+            Some(Change::Taken) => {
+                let rules = self.rulebook.rules();
+                tracing::info!(rules = rules.rules.len(), "rules changed");
+                self.setup.metrics.record_rules_taken(rules.rules.len());
+                self.replay_ms.store(self.setup.config.replay_ms(rules), Ordering::Relaxed);
+                for (&number, partition) in &mut self.partitions {
+                    partition.set_rules(number, rules);
+                }
+            }
+        }
     }
 
     fn tick(&mut self, group: &Group) {

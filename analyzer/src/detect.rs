@@ -35,6 +35,10 @@ pub struct Figures {
     pub last: f64,
     /// Counters, from the second window on: growth a second since the last sample of the window before.
     pub rate: Option<f64>,
+    /// The same, not divided by the time.
+    pub growth: Option<f64>,
+    /// When the last sample was taken, milliseconds since 1970.
+    pub last_at: i64,
 }
 
 impl Figures {
@@ -42,8 +46,8 @@ impl Figures {
     pub fn read(frame: &AggregateFrame, index: usize, before: &mut Option<LastSample>) -> Self {
         let last =
             LastSample { value: frame.last[index], at: frame.window_start + i64::from(frame.last_at[index]) };
-        let rate = if frame.layout[index].kind == SeriesKind::Counter {
-            before.replace(last).and_then(|before| rate(frame, index, before, last))
+        let grown = if frame.layout[index].kind == SeriesKind::Counter {
+            before.replace(last).and_then(|before| grown(frame, index, before, last))
         } else {
             None
         };
@@ -52,7 +56,9 @@ impl Figures {
             min: frame.min[index],
             max: frame.max[index],
             last: last.value,
-            rate,
+            rate: grown.map(|(rate, _)| rate),
+            growth: grown.map(|(_, growth)| growth),
+            last_at: last.at,
         }
     }
 
@@ -65,14 +71,16 @@ impl Figures {
     }
 }
 
-fn rate(frame: &AggregateFrame, index: usize, before: LastSample, last: LastSample) -> Option<f64> {
+/// The growth a second, and the growth.
+fn grown(frame: &AggregateFrame, index: usize, before: LastSample, last: LastSample) -> Option<(f64, f64)> {
     let first = frame.first[index];
     // after a reset it grew from zero
     let joined = if first >= before.value { first - before.value } else { first };
     let millis = last.at - before.at;
     let known = frame.window_start - before.at <= COUNTER_GAP_WINDOWS * frame.window_ms;
-    let rate = (joined + frame.increase[index]) / (millis as f64 / 1_000.0);
-    (millis > 0 && known && rate.is_finite()).then_some(rate)
+    let growth = joined + frame.increase[index];
+    let rate = growth / (millis as f64 / 1_000.0);
+    (millis > 0 && known && rate.is_finite()).then_some((rate, growth))
 }
 
 #[cfg(test)]
@@ -115,5 +123,7 @@ mod tests {
         assert_eq!(rate(&window(20_000, &[(1_000, 5.0), (9_000, 45.0)], 40.0)), None, "no time has passed");
         assert_eq!(rate(&window(900_000, &[(0, 50.0)], 0.0)), None, "a long gap starts anew");
         assert_eq!(rate(&window(910_000, &[(0, 70.0)], 0.0)), Some(2.0));
+        let figures = Figures::read(&window(920_000, &[(5_000, 100.0)], 0.0), 0, &mut before);
+        assert_eq!((figures.rate, figures.growth, figures.last_at), (Some(2.0), Some(30.0), 925_000));
     }
 }

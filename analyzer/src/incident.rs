@@ -10,7 +10,7 @@ use tidewatch_schemas::{Alert, AlertStatus, Labels, RelatedSeries, Series, Sever
 
 use crate::{
     detect::Band,
-    rules::{LEARNED, Rule, Side, Threshold},
+    rules::{LEARNED, Measure, Of, Rule, Selector, Side, Threshold},
 };
 
 /// How many series an alert names besides the one it is about.
@@ -45,6 +45,21 @@ pub fn fingerprint(rule: &str, server: &str, labels: &Labels) -> String {
     hex(&hash.finalize())
 }
 
+/// The fingerprint of a rule's alert about a series. A rule about several metrics has one for each of them.
+pub fn series_fingerprint(rule: &Rule, server: &str, metric: &str, labels: &Labels) -> String {
+    if !rule.tells_metrics_apart() {
+        return fingerprint(&rule.name, server, labels);
+    }
+    let mut labels = labels.clone();
+    labels.insert("__name__".to_owned(), metric.to_owned());
+    fingerprint(&rule.name, server, &labels)
+}
+
+/// The fingerprint of a rule's alert about a server.
+pub fn server_fingerprint(rule: &str, server: &str) -> String {
+    fingerprint(rule, server, &Labels::new())
+}
+
 /// The same however often one occurrence is computed.
 pub fn alert_id(fingerprint: &str, starts_at: i64) -> String {
     let mut hash = Sha256::new();
@@ -67,10 +82,9 @@ fn blank(
     severity: Severity,
     server: &str,
     labels: &Labels,
-    starts_at: i64,
-    updated_at: i64,
+    fingerprint: String,
+    (starts_at, updated_at): (i64, i64),
 ) -> Alert {
-    let fingerprint = fingerprint(rule, server, labels);
     let alert_id = alert_id(&fingerprint, starts_at);
     Alert {
         incident_id: alert_id.clone(),
@@ -111,33 +125,79 @@ pub fn threshold(
     window: Window,
 ) -> Alert {
     let (series, value, band) = odd;
-    let what = words::what(series);
-    let quantity = |value| words::quantity(value, series, threshold.of);
+    let subject = words::subject(series, threshold);
+    let quantity = |value| words::measured(value, series, threshold);
     let side = match threshold.side {
         Side::Above => "above",
         Side::Below => "below",
     };
     let seen = format!(
-        "{what} {}, {side} {} since {} ({}).",
+        "{subject} {}, {side} {} since {} ({}).",
         quantity(value),
         quantity(threshold.limit),
         words::clock(starts_at),
         words::duration(window.end - starts_at),
     );
     // the band is one of means and rates: beside another figure it would mislead
-    let band = band.filter(|_| threshold.of.is_none());
+    let band = band.filter(|_| threshold.of.is_none() && threshold.measure == Measure::Figure);
     let expected = band.map(|band| format!("Expected now: {}.", words::range(band, series)));
     let explanation = sentences([rule.summary.clone(), Some(seen), expected]);
+    let is_score = threshold.of == Some(Of::Score);
+    let has_unit = !is_score && !matches!(threshold.measure, Measure::Ratio(_));
     Alert {
-        title: format!("{what} {} on {server}", quantity(value)),
+        title: format!("{subject} {} on {server}", quantity(value)),
         explanation,
-        metric: Some(series.metric.clone()),
-        unit: series.unit.clone(),
+        unit: if has_unit { series.unit.clone() } else { String::new() },
         value: Some(value),
         expected_low: band.map(|band| band.low),
         expected_high: band.map(|band| band.high),
+        score: is_score.then_some(value),
+        ..of_series(rule, server, series, starts_at, window)
+    }
+}
+
+/// What every alert of a rule about a series has in common.
+fn of_series(rule: &Rule, server: &str, series: &Series, starts_at: i64, window: Window) -> Alert {
+    let fingerprint = series_fingerprint(rule, server, &series.metric, &series.labels);
+    let times = (starts_at, window.end);
+    Alert {
+        metric: Some(series.metric.clone()),
         runbook_url: rule.runbook.clone(),
-        ..blank(&rule.name, rule.severity, server, &series.labels, starts_at, window.end)
+        ..blank(&rule.name, rule.severity, server, &series.labels, fingerprint, times)
+    }
+}
+
+/// A series that its server leaves out for long enough.
+pub fn series_absent(rule: &Rule, server: &str, series: &Series, starts_at: i64, window: Window) -> Alert {
+    let what = words::what(series);
+    let seen = format!(
+        "{server} does not report {what} any more, since {} ({}); other series of it still come.",
+        words::clock(starts_at),
+        words::duration(window.end - starts_at)
+    );
+    Alert {
+        title: format!("Missing on {server}: {what}"),
+        explanation: sentences([rule.summary.clone(), Some(seen)]),
+        unit: series.unit.clone(),
+        ..of_series(rule, server, series, starts_at, window)
+    }
+}
+
+/// A server that reports, but nothing that fits.
+pub fn metric_absent(rule: &Rule, select: &Selector, server: &str, starts_at: i64, window: Window) -> Alert {
+    let seen = format!(
+        "{server} reports, but no {select}, since {} ({}).",
+        words::clock(starts_at),
+        words::duration(window.end - starts_at)
+    );
+    let fingerprint = server_fingerprint(&rule.name, server);
+    let times = (starts_at, window.end);
+    Alert {
+        title: format!("Missing on {server}: {select}"),
+        explanation: sentences([rule.summary.clone(), Some(seen)]),
+        metric: select.metric.exact().map(str::to_owned),
+        runbook_url: rule.runbook.clone(),
+        ..blank(&rule.name, rule.severity, server, &Labels::new(), fingerprint, times)
     }
 }
 
@@ -150,7 +210,9 @@ pub fn learned(
     starts_at: i64,
     window: Window,
 ) -> Alert {
-    let mut alert = blank(LEARNED, Severity::Warning, server, &Labels::new(), starts_at, window.end);
+    let fingerprint = server_fingerprint(LEARNED, server);
+    let times = (starts_at, window.end);
+    let mut alert = blank(LEARNED, Severity::Warning, server, &Labels::new(), fingerprint, times);
     alert.score = Some(score);
     let Some(first) = odd.first() else { return alert };
     let seen = |odd: &Odd<'_>| {
@@ -200,11 +262,12 @@ pub fn silence(rule: &Rule, server: &str, starts_at: i64, now: i64) -> Alert {
     );
     let doubt = "Whether the server, its collector or the way between stopped can't be seen from here.";
     let explanation = sentences([rule.summary.clone(), Some(seen), Some(doubt.to_owned())]);
+    let fingerprint = server_fingerprint(&rule.name, server);
     Alert {
         title: format!("{server} silent since {since}"),
         explanation,
         runbook_url: rule.runbook.clone(),
-        ..blank(&rule.name, rule.severity, server, &Labels::new(), starts_at, now)
+        ..blank(&rule.name, rule.severity, server, &Labels::new(), fingerprint, (starts_at, now))
     }
 }
 
@@ -219,7 +282,9 @@ pub enum Over<'a> {
     Heard,
     /// The series is not reported any more.
     Gone,
-    /// The rule is not there any more.
+    /// This is reported again.
+    Back(&'a str),
+    /// The rule is not there any more, or not about this any more.
     RuleGone,
 }
 
@@ -237,9 +302,9 @@ pub fn resolved(alert: &Alert, ends_at: i64, updated_at: i64, over: Over<'_>) ->
         Alert { status: AlertStatus::Resolved, ends_at: Some(ends_at), updated_at, ..alert.clone() };
     (next.title, next.explanation) = match over {
         Over::Value(series, value, threshold) => {
-            let quantity = words::quantity(value, series, threshold.of);
+            let quantity = words::measured(value, series, threshold);
             next.value = Some(value);
-            let what = words::what(series);
+            let what = words::subject(series, threshold);
             (
                 format!("{what} back at {quantity} on {server}"),
                 format!("{what} is at {quantity} again. {lasted}"),
@@ -254,9 +319,13 @@ pub fn resolved(alert: &Alert, ends_at: i64, updated_at: i64, over: Over<'_>) ->
             format!("No longer reported: {}", alert.title),
             format!("The series is not reported any more, so nothing can be said of it. {lasted}"),
         ),
+        Over::Back(what) => (
+            format!("Reported again on {server}: {what}"),
+            format!("{server} reports {what} again. {lasted}"),
+        ),
         Over::RuleGone => (
             format!("No longer watched: {}", alert.title),
-            format!("The rule `{}` does not exist any more. {lasted}", alert.rule),
+            format!("There is no rule `{}` about this any more. {lasted}", alert.rule),
         ),
     };
     next

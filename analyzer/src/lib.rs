@@ -14,9 +14,12 @@ mod config;
 mod consume;
 pub mod detect;
 mod error;
+pub mod from_prometheus;
 pub mod incident;
 mod metrics;
 mod publish;
+pub mod rehearse;
+mod rulebook;
 pub mod rules;
 
 pub use config::Config;
@@ -25,14 +28,14 @@ use tidewatch_service_kit::{Deps, Shutdown};
 
 /// Consumes until the wish to stop; returns early only when starting again can't help.
 pub async fn run(config: Config, deps: Deps, shutdown: Shutdown) -> Result<(), Error> {
-    let rules = config.rules()?;
+    let rulebook = config.rulebook()?;
     let metrics = metrics::AnalyzerMetrics::new(&deps.metrics);
     let component = deps.health.component("analyzer");
-    tracing::info!(rules = rules.rules.len(), "rules read");
+    tracing::info!(rules = rulebook.rules().rules.len(), "rules read");
     // librdkafka's calls block: a thread of its own, not the runtime
     let thread = std::thread::Builder::new()
         .name("analyzer".into())
-        .spawn(move || consume::run(&config, &rules, &metrics, &component, &shutdown))
+        .spawn(move || consume::run(&config, rulebook, &metrics, &component, &shutdown))
         .map_err(Error::Thread)?;
     tokio::task::spawn_blocking(move || thread.join()).await.ok().and_then(Result::ok).ok_or(Error::Panicked)
 }

@@ -23,6 +23,9 @@ pub(crate) struct AnalyzerMetrics {
     series: IntGauge,
     model_bytes: IntGauge,
     open_alerts: IntGauge,
+    rules: IntGauge,
+    rules_refused: IntGauge,
+    rule_reloads: IntCounterVec,
     lag_records: IntGauge,
     lag_seconds: Gauge,
 }
@@ -44,6 +47,14 @@ impl AnalyzerMetrics {
         );
         for reason in Reason::ALL {
             dead_letters.with_label_values(&[reason.code()]);
+        }
+        let rule_reloads = m.counters(
+            "tidewatch_analyzer_rule_reloads_total",
+            "Changes of the rules file, by outcome: taken, refused",
+            &["outcome"],
+        );
+        for outcome in ["taken", "refused"] {
+            rule_reloads.with_label_values(&[outcome]);
         }
         Self {
             windows: m.counter("tidewatch_analyzer_windows_total", "Windows analysed for the first time"),
@@ -78,6 +89,12 @@ impl AnalyzerMetrics {
             series: m.gauge("tidewatch_analyzer_series", "Series known"),
             model_bytes: m.gauge("tidewatch_analyzer_model_bytes", "Memory of models and watches, estimated"),
             open_alerts: m.gauge("tidewatch_analyzer_open_alerts", "Alerts that fire and are not resolved"),
+            rules: m.gauge("tidewatch_analyzer_rules", "Rules in force"),
+            rules_refused: m.gauge(
+                "tidewatch_analyzer_rules_refused",
+                "1 while the rules file is one that was refused, and those of before hold",
+            ),
+            rule_reloads,
             lag_records: m.gauge("tidewatch_analyzer_lag_records", "Records of metrics.10s not yet read"),
             lag_seconds: m.float_gauge(
                 "tidewatch_analyzer_lag_seconds",
@@ -88,6 +105,21 @@ impl AnalyzerMetrics {
 
     pub(crate) fn record_session(&self) {
         self.sessions.inc();
+    }
+
+    pub(crate) fn record_rules(&self, rules: usize) {
+        self.rules.set(rules as i64);
+    }
+
+    pub(crate) fn record_rules_taken(&self, rules: usize) {
+        self.record_rules(rules);
+        self.rules_refused.set(0);
+        self.rule_reloads.with_label_values(&["taken"]).inc();
+    }
+
+    pub(crate) fn record_rules_refused(&self) {
+        self.rules_refused.set(1);
+        self.rule_reloads.with_label_values(&["refused"]).inc();
     }
 
     pub(crate) fn record_judged(&self, values: usize, age_ms: i64) {

@@ -1,18 +1,25 @@
-//! The rules people write: thresholds and absence, with matchers, hold and keep times, hysteresis.
+//! The rules people write: limits, changes, ratios, scores and absence, with matchers, hold and keep times, hysteresis and
+//! times of quiet.
 //!
 //! In: YAML text. Out: a checked [`RuleSet`], or file, line and reason of the first thing that is wrong. Invariant: a
 //! `RuleSet` that exists is right: names are unique, regular expressions compile, a clear level lies on the quiet side.
 
+mod calendar;
 mod hold;
 mod matcher;
 mod parse;
+mod raw;
+mod trail;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
+pub use calendar::Recurring;
 pub use hold::{Hold, Pace, Transition};
 pub use matcher::{LabelMatcher, Matcher};
 pub use parse::parse;
-use tidewatch_schemas::{Series, SeriesKind, Severity};
+pub(crate) use parse::read_yaml;
+use tidewatch_schemas::{Labels, Series, SeriesKind, Severity};
+pub use trail::Trail;
 
 /// The rules that hold when no file is given.
 pub const BUILT_IN: &str = include_str!("../../deploy/rules/host.yaml");
@@ -30,24 +37,59 @@ pub struct RuleError {
 }
 
 /// All rules, in the order of their file.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RuleSet {
     pub rules: Vec<Rule>,
+    numbers: BTreeMap<String, u16>,
 }
 
 impl RuleSet {
+    /// Names are unique, and there are at most 65,535.
+    fn new(rules: Vec<Rule>) -> Self {
+        let numbers = (0_u16..).zip(&rules).map(|(number, rule)| (rule.name.clone(), number)).collect();
+        Self { rules, numbers }
+    }
+
     pub fn by_name(&self, name: &str) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.name == name)
+        self.number_of(name).map(|number| self.rule(number))
+    }
+
+    pub(crate) fn number_of(&self, name: &str) -> Option<u16> {
+        self.numbers.get(name).copied()
+    }
+
+    /// The rule with a number that this set gave out.
+    pub(crate) fn rule(&self, number: u16) -> &Rule {
+        &self.rules[usize::from(number)]
+    }
+
+    /// All rules with their numbers.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (u16, &Rule)> {
+        (0_u16..).zip(&self.rules)
+    }
+
+    /// For each rule the number it had in the set before, if what it watches for is the same still.
+    pub(crate) fn kept_from(&self, before: &Self) -> Vec<Option<u16>> {
+        let kept = |rule: &Rule| {
+            let number = before.number_of(&rule.name)?;
+            before.rule(number).watches_as(rule).then_some(number)
+        };
+        self.rules.iter().map(kept).collect()
     }
 
     /// The longest time a condition or its end is watched before something is said.
     pub fn longest_wait_ms(&self) -> i64 {
         self.rules.iter().map(|rule| rule.hold_ms.max(rule.keep_ms)).max().unwrap_or(0)
     }
+
+    /// The longest stretch over which a change is measured.
+    pub fn longest_span_ms(&self) -> i64 {
+        self.rules.iter().map(Rule::span_ms).max().unwrap_or(0)
+    }
 }
 
 /// One rule.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     pub name: String,
     pub severity: Severity,
@@ -59,26 +101,50 @@ pub struct Rule {
     pub hold_ms: i64,
     /// How long it has to be over before the alert resolves.
     pub keep_ms: i64,
+    /// When nothing new is said, and no wait runs.
+    pub quiet: Vec<Recurring>,
     pub condition: Condition,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Condition {
     Threshold(Threshold),
+    /// A series that its server reported and leaves out now.
+    SeriesAbsent(Selector),
+    /// The server reports, but no series that fits.
+    MetricAbsent(Selector),
     /// The server says nothing for `hold_ms`.
     Silence,
 }
 
-/// A series beyond a limit.
-#[derive(Debug, Clone)]
-pub struct Threshold {
-    pub metric: String,
+/// Which series a rule is about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selector {
+    pub metric: Matcher,
     pub labels: Vec<LabelMatcher>,
+}
+
+/// A series beyond a limit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Threshold {
+    pub select: Selector,
     pub of: Option<Of>,
+    pub measure: Measure,
     pub side: Side,
     pub limit: f64,
     /// Where a firing alert's condition ends; the limit itself unless told otherwise.
     pub clear: f64,
+}
+
+/// What is compared with the limit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Measure {
+    /// The figure of the window.
+    Figure,
+    /// How much it changed over a stretch of time, for each `per_ms`; a counter's growth, across its restarts.
+    Change { over_ms: i64, per_ms: i64 },
+    /// It, divided by the same figure of the metric named, of the same server and labels, in the same window.
+    Ratio(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +162,8 @@ pub enum Of {
     Min,
     Last,
     Rate,
+    /// How odd the detector finds the value: 1 is odd.
+    Score,
 }
 
 impl Rule {
@@ -104,19 +172,70 @@ impl Rule {
         self.server.as_ref().is_none_or(|matcher| matcher.is_match(server))
     }
 
-    /// The threshold, when the rule is one about this series.
-    pub fn threshold_for(&self, server: &str, series: &Series) -> Option<&Threshold> {
-        let Condition::Threshold(threshold) = &self.condition else { return None };
-        let counts = threshold.of != Some(Of::Rate) || series.kind == SeriesKind::Counter;
-        let labels = |matcher: &LabelMatcher| {
-            // a label that is not there is an empty one
-            matcher.matcher.is_match(series.labels.get(&matcher.label).map_or("", String::as_str))
+    /// Whether each window of this series has to be looked at for the rule.
+    pub fn watches(&self, server: &str, series: &Series) -> bool {
+        let fits = match &self.condition {
+            Condition::Threshold(threshold) => {
+                let counts = threshold.of != Some(Of::Rate) || series.kind == SeriesKind::Counter;
+                counts && threshold.select.is_match(&series.metric, &series.labels)
+            }
+            Condition::SeriesAbsent(select) => select.is_match(&series.metric, &series.labels),
+            Condition::MetricAbsent(_) | Condition::Silence => false,
         };
-        (counts
-            && threshold.metric == series.metric
-            && self.wants_server(server)
-            && threshold.labels.iter().all(labels))
-        .then_some(threshold)
+        fits && self.wants_server(server)
+    }
+
+    /// Whether nothing new is said at this time.
+    pub fn is_quiet_at(&self, time: i64) -> bool {
+        self.quiet.iter().any(|recurring| recurring.contains(time))
+    }
+
+    /// A rule about several metrics has an alert for each of them.
+    pub(crate) fn tells_metrics_apart(&self) -> bool {
+        match &self.condition {
+            Condition::Threshold(Threshold { select, .. }) | Condition::SeriesAbsent(select) => {
+                select.metric.exact().is_none()
+            }
+            Condition::MetricAbsent(_) | Condition::Silence => false,
+        }
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        Pace { hold_ms: self.hold_ms, keep_ms: self.keep_ms }
+    }
+
+    /// Whether a wait that one of them began goes on under the other: what only people read may differ.
+    fn watches_as(&self, other: &Self) -> bool {
+        self.condition == other.condition
+            && self.server == other.server
+            && (self.hold_ms, self.keep_ms) == (other.hold_ms, other.keep_ms)
+            && self.quiet == other.quiet
+    }
+
+    fn span_ms(&self) -> i64 {
+        match &self.condition {
+            Condition::Threshold(Threshold { measure: Measure::Change { over_ms, .. }, .. }) => *over_ms,
+            _ => 0,
+        }
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.metric.source())?;
+        for (i, wanted) in self.labels.iter().enumerate() {
+            write!(f, "{}{}{}", if i == 0 { "{" } else { ", " }, wanted.label, wanted.matcher.source())?;
+        }
+        f.write_str(if self.labels.is_empty() { "" } else { "}" })
+    }
+}
+
+impl Selector {
+    pub fn is_match(&self, metric: &str, labels: &Labels) -> bool {
+        // a label that is not there is an empty one
+        let value = |label: &str| labels.get(label).map_or("", String::as_str);
+        self.metric.is_match(metric)
+            && self.labels.iter().all(|wanted| wanted.matcher.is_match(value(&wanted.label)))
     }
 }
 

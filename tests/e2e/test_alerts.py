@@ -1,5 +1,5 @@
 """What a subscriber of the alert topic sees: a spike and an absence fire and resolve, each under one id, also when the analyzer
-is killed while they fire; and the learned detector on a history that it is given at once.
+is killed while they fire; the learned detector on a history that it is given at once; and rules that change while they hold.
 """
 
 import random
@@ -33,6 +33,8 @@ SPIKE_AT, SPIKE_FOR = 15, 30
 KILLED_AT, KILLED_FOR = 15, 60
 SILENT_AT, SILENT_FOR = 10, 55
 LEARNED, WINDOWS, ODD = "learned-1", 400, range(350, 354)
+RULED = "ruled-1"
+RULED_TOO = RULES + "  - {name: ruled, metric: ruled.level, above: 5}\n"
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,7 @@ def pipeline(tmp_path_factory):
     rules = tmp_path_factory.mktemp("rules") / "rules.yaml"
     rules.write_text(RULES)
     pipeline = Pipeline("alerts", settings={"analyzer": ["--rules", rules]})
+    pipeline.rules = rules
     yield pipeline
     pipeline.close()
 
@@ -234,3 +237,33 @@ def test_the_expected_band_holds_what_is_usual(learned):
     for series, low, high in zip(last["layout"], last["low"], last["high"]):
         usual = 50 + 3 * int(series["metric"].removeprefix("learned.m"))
         assert low < usual < high, (series["metric"], low, high)
+
+
+def test_rules_change_without_a_restart_and_a_bad_file_changes_nothing(pipeline, story):
+    subscriber = topics.Subscriber(pipeline)
+    client = topics.producer(pipeline)
+    begin = int(time.time() * 1000) // 10_000 * 10_000 - 60_000
+
+    def told(name):
+        return pipeline["analyzer"].metrics()[f"tidewatch_analyzer_{name}"]
+
+    def send(index, level):
+        frame = window(RULED, begin + index * 10_000, index, ["ruled.level"], [level])
+        topics.send(client, "tidewatch.metrics.10s", RULED.encode(), contract.encode("aggregate_frame", frame))
+        topics.flush(client)
+
+    try:
+        with pipeline.expecting(r"keep the rules as they were"):
+            pipeline.rules.write_text(RULED_TOO.replace("above", "abov"))
+            wait_until(lambda: told("rules_refused") == 1, 20, "the bad file is refused")
+        assert told("rules") == 2
+        pipeline.rules.write_text(RULED_TOO)
+        wait_until(lambda: told("rules") == 3, 20, "the good file is taken")
+        assert told("rules_refused") == 0 and told('rule_reloads_total{outcome="taken"}') == 1
+        send(0, 9)
+        firing = wait_until(lambda: subscriber.of(server=RULED, rule="ruled"), 20, "the new rule fires")
+        pipeline.rules.write_text(RULES)
+        over = wait_until(lambda: subscriber.of(server=RULED, status="resolved"), 20, "the alert of a rule that is gone ends")
+        assert [a["alert_id"] for a in over] == [firing[0]["alert_id"]] and "No longer watched" in over[0]["title"]
+    finally:
+        subscriber.close()

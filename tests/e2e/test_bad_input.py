@@ -246,6 +246,9 @@ def test_a_bad_rule_is_named_with_file_and_line(tmp_path, taken, text, line):
     path.write_text(text)
     code, said, _ = refused("analyzer", "--rules", path, "--admin-listen", taken)
     assert code == 64 and f"{path}:{line or ''}" in said and len(said.splitlines()) == 1, said
+    # the same is said of a file before anything runs under it
+    code, checked, printed = refused("rules", "check", path)
+    assert code == 64 and checked.startswith(f"{path}:{line or ''}") and checked in said and not printed, checked
 
 
 @pytest.mark.parametrize("service", ["ingest", "visualizer", "gateway"])

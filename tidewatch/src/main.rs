@@ -11,6 +11,7 @@ mod doctor;
 mod export;
 mod keys;
 mod replay;
+mod rules;
 mod simulate;
 mod topics;
 mod up;
@@ -43,6 +44,9 @@ enum Tool {
     Export(export::ExportArgs),
     /// Read a stretch of history from the topics again, and give PostgreSQL what it lacks
     Replay(replay::ReplayArgs),
+    /// Check, test and import rules of alerts
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
     /// Make keys for people and programs
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -134,6 +138,8 @@ fn run(tool: Tool) -> ExitCode {
         Tool::Export(args) => runtime.block_on(export::run(args)),
         Tool::Replay(args) => runtime.block_on(replay::run(args)),
         Tool::Keys(command) => keys::run(command),
+        // a bad file has an exit code of its own
+        Tool::Rules(command) => return rules::run(command),
         Tool::Completions { shell } => {
             clap_complete::generate(shell, &mut whole_command(), "tidewatch", &mut std::io::stdout());
             Ok(())

@@ -7,11 +7,14 @@ use std::hash::{BuildHasher, Hash};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use tidewatch_schemas::{AggregateFrame, Alert, Anomaly, Expectation, Series};
 
-use super::{Open, Output, Sizes, Taken, is_silence};
+use super::{
+    Open, Output, Sizes, Taken,
+    watch::{At, Missing, Ratio, Watch, carried, missing_of, ratios_of, watches_of},
+};
 use crate::{
     detect::{Figures, Judgement, Loud, Surprise, Together, Verdict, together::LOUDER},
-    incident::{self, Odd, Over, Window, fingerprint},
-    rules::{Condition, Hold, LEARNED, Of, Pace, Rule, RuleSet, Transition},
+    incident::{self, Odd, Over, Window, server_fingerprint},
+    rules::{Condition, Hold, LEARNED, Pace, Rule, RuleSet, Transition},
 };
 
 /// The learned alert resolves after so many quiet windows.
@@ -25,12 +28,12 @@ const MINUTE: i64 = 60_000;
 /// One series: what is known of it, and the conditions on it.
 #[derive(Debug)]
 pub(super) struct Watched {
-    series: Series,
+    pub(super) series: Series,
     loud: Loud,
     before: Option<crate::detect::LastSample>,
     /// End of the last window with it.
-    seen: i64,
-    rules: Box<[(u16, Hold)]>,
+    pub(super) seen: i64,
+    pub(super) rules: Box<[Watch]>,
 }
 
 #[derive(Debug)]
@@ -44,10 +47,17 @@ pub(super) struct Server {
     /// The last layout, and where its series are in `series`.
     layout: Vec<Series>,
     slots: Vec<u32>,
+    /// Of the layout: which of its series a rule divides by which, and for those rules the figures of the window.
+    ratios: Vec<Ratio>,
+    figures: Vec<Figures>,
     together: Option<Together>,
     learned: Hold,
     /// Rules about this server's silence.
     silence: Vec<u16>,
+    /// Rules about metrics that may be missing here.
+    missing: Vec<Missing>,
+    /// Whether there is a rule about series that are left out.
+    awaits: bool,
     open: Open,
     /// The minute that was last told what to expect.
     told: i64,
@@ -55,8 +65,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(rules: &RuleSet, name: &str) -> Self {
-        let wanted = |rule: &Rule| is_silence(&rule.condition) && rule.wants_server(name);
-        let silence = (0_u16..).zip(&rules.rules).filter(|(_, rule)| wanted(rule)).map(|(i, _)| i).collect();
+        let open = Open::default();
         Self {
             last: None,
             heard_at: i64::MIN / 2,
@@ -65,25 +74,42 @@ impl Server {
             hasher: DefaultHashBuilder::default(),
             layout: Vec::new(),
             slots: Vec::new(),
+            ratios: Vec::new(),
+            figures: Vec::new(),
             together: None,
             learned: Hold::Idle,
-            silence,
-            open: Open::default(),
+            silence: silences_of(rules, name),
+            missing: missing_of(rules, &[], name, Vec::new(), &open),
+            awaits: awaits(rules, name),
+            open,
             told: 0,
         }
+    }
+
+    pub(super) fn set_rules(&mut self, rules: &RuleSet, kept: &[Option<u16>], name: &str) {
+        for watched in &mut self.series {
+            watched.rules = carried(rules, kept, name, watched, &self.open);
+        }
+        self.silence = silences_of(rules, name);
+        self.missing = missing_of(rules, kept, name, std::mem::take(&mut self.missing), &self.open);
+        self.awaits = awaits(rules, name);
+        self.look_at_layout(rules);
     }
 
     /// What was really said takes the place of what the silent replay found.
     pub(super) fn reconcile(&mut self, rules: &RuleSet, name: &str, said: Vec<Alert>) {
         self.open = Open { alerts: said.into_iter().map(|a| (a.fingerprint.clone(), a)).collect() };
         for watched in &mut self.series {
-            for (rule, hold) in &mut watched.rules {
-                let fingerprint =
-                    fingerprint(&rules.rules[usize::from(*rule)].name, name, &watched.series.labels);
-                *hold = hold.reconcile(self.open.start_of(&fingerprint));
+            for watch in &mut watched.rules {
+                let said = self.open.said_of(rules.rule(watch.rule), name, &watched.series);
+                watch.hold = watch.hold.reconcile(said);
             }
         }
-        let said = self.open.start_of(&learned_fingerprint(name));
+        for Missing { watch, .. } in &mut self.missing {
+            let fingerprint = server_fingerprint(&rules.rule(watch.rule).name, name);
+            watch.hold = watch.hold.reconcile(self.open.start_of(&fingerprint));
+        }
+        let said = self.open.start_of(&server_fingerprint(LEARNED, name));
         // younger models may find what was never said; that is no reason to say it now
         self.learned = if said.is_none() { Hold::Idle } else { self.learned.reconcile(said) };
     }
@@ -107,27 +133,33 @@ impl Server {
         let mut surprise = Surprise::default();
         let mut odd = Vec::new();
         let mut judged = 0;
+        self.figures.clear();
+        let mut at = At { rules, server: &frame.server, window, open: &mut self.open, out };
         for (index, &slot) in self.slots.iter().enumerate() {
             let watched = &mut self.series[slot as usize];
             watched.seen = window.end;
             let figures = Figures::read(frame, index, &mut watched.before);
             let value = figures.value(watched.series.kind);
             let judgement = value.and_then(|value| Some((value, watched.loud.step(seconds, value)?)));
-            watch(rules, watched, &frame.server, window, figures, judgement, &mut self.open, out);
+            at.present(watched, &figures, judgement.as_ref().map(|(_, judgement)| judgement));
+            if !self.ratios.is_empty() {
+                self.figures.push(figures);
+            }
             let Some((value, judgement)) = judgement else { continue };
             judged += 1;
             surprise.add(index, judgement.size);
             if judgement.score >= 1.0 {
-                out.push(anomaly(frame, &watched.series, value, &judgement));
+                at.out.push(anomaly(frame, &watched.series, value, &judgement));
             }
             if judgement.size > 1.0 {
                 odd.push((slot, value, judgement));
             }
         }
+        self.watch_whole(rules, frame, window, out);
         let together = self.together.get_or_insert_with(|| Together::new(frame.window_ms as f64 / 1_000.0));
         let verdict = together.step(&surprise);
         self.watch_together(&frame.server, window, verdict, odd, out);
-        self.end_gone(rules, window, out);
+        self.end_gone(rules, &frame.server, window, out);
         self.tell_expected(frame, window, out);
         Taken::Judged(judged)
     }
@@ -138,9 +170,31 @@ impl Server {
             return;
         }
         for &rule in &self.silence {
-            let fingerprint = silence_fingerprint(&rules.rules[usize::from(rule)], &frame.server);
+            let fingerprint = server_fingerprint(&rules.rule(rule).name, &frame.server);
             self.open.resolve(&fingerprint, window.start, window.end, Over::Heard, out);
         }
+    }
+
+    /// The rules that need more than one series of the window, or are about what it lacks.
+    fn watch_whole(
+        &mut self,
+        rules: &RuleSet,
+        frame: &AggregateFrame,
+        window: Window,
+        out: &mut Vec<Output>,
+    ) {
+        let mut at = At { rules, server: &frame.server, window, open: &mut self.open, out };
+        for ratio in &self.ratios {
+            let (index, by) = (ratio.index as usize, ratio.by as usize);
+            let watched = &mut self.series[self.slots[index] as usize];
+            let figures = (&self.figures[index], &self.figures[by]);
+            at.ratio(watched, ratio.watch, figures, frame.layout[by].kind);
+        }
+        if self.awaits {
+            let absent = self.series.iter_mut().filter(|watched| watched.seen < window.end);
+            absent.for_each(|watched| at.absent(watched));
+        }
+        self.missing.iter_mut().for_each(|missing| at.missing(missing));
     }
 
     /// Finds the slot of each series of the frame; a layout that did not change costs one comparison.
@@ -148,25 +202,30 @@ impl Server {
         if self.layout == frame.layout {
             return;
         }
-        self.forget(window.start - FORGET_SERIES_MS);
-        self.slots = frame.layout.iter().map(|series| self.slot(rules, &frame.server, series)).collect();
+        self.forget(rules, window.start - FORGET_SERIES_MS);
+        let slot = |series| self.slot(rules, &frame.server, series, window.end);
+        self.slots = frame.layout.iter().map(slot).collect();
         self.layout.clone_from(&frame.layout);
+        self.look_at_layout(rules);
     }
 
-    fn slot(&mut self, rules: &RuleSet, server: &str, series: &Series) -> u32 {
+    /// What rules have to know of the layout, once for all windows that have it.
+    fn look_at_layout(&mut self, rules: &RuleSet) {
+        for missing in &mut self.missing {
+            let Condition::MetricAbsent(select) = &rules.rule(missing.watch.rule).condition else { continue };
+            missing.present =
+                self.layout.iter().any(|series| select.is_match(&series.metric, &series.labels));
+        }
+        self.ratios = ratios_of(rules, &self.series, &self.slots, &self.layout);
+    }
+
+    fn slot(&mut self, rules: &RuleSet, server: &str, series: &Series, seen: i64) -> u32 {
         let hash = hash_of(&self.hasher, series);
         if let Some(&slot) = self.index.find(hash, |&slot| same(&self.series[slot as usize].series, series)) {
             return slot;
         }
         let slot = self.series.len() as u32;
-        let all = (0_u16..).zip(&rules.rules);
-        let wanted = all.filter(|(_, rule)| rule.threshold_for(server, series).is_some());
-        let holds = wanted.map(|(i, rule)| {
-            // an alert said before we knew this series goes on
-            let fingerprint = fingerprint(&rule.name, server, &series.labels);
-            (i, Hold::Idle.reconcile(self.open.start_of(&fingerprint)))
-        });
-        let rules = holds.collect();
+        let rules = watches_of(rules, server, series, &self.open, seen);
         let watched = Watched { series: series.clone(), loud: Loud::default(), before: None, seen: 0, rules };
         self.series.push(watched);
         self.index
@@ -174,11 +233,12 @@ impl Server {
         slot
     }
 
-    fn forget(&mut self, before: i64) {
-        if self.series.iter().all(|watched| watched.seen >= before) {
+    fn forget(&mut self, rules: &RuleSet, before: i64) {
+        let is_wanted = |watched: &Watched| watched.seen >= before || watched.is_awaited(rules);
+        if self.series.iter().all(is_wanted) {
             return;
         }
-        self.series.retain(|watched| watched.seen >= before);
+        self.series.retain(is_wanted);
         self.series.shrink_to_fit();
         self.index.clear();
         for (slot, watched) in (0_u32..).zip(&self.series) {
@@ -217,46 +277,48 @@ impl Server {
                 self.open.fire(alert, out);
             }
             Some(Transition::Resolve { ends_at }) => {
-                self.open.resolve(&learned_fingerprint(server), ends_at, window.end, Over::Calm, out);
+                self.open.resolve(&server_fingerprint(LEARNED, server), ends_at, window.end, Over::Calm, out);
             }
             None => {}
         }
     }
 
     /// Ends alerts on series that this server does not report any more, and of rules that are gone.
-    fn end_gone(&mut self, rules: &RuleSet, window: Window, out: &mut Vec<Output>) {
+    fn end_gone(&mut self, rules: &RuleSet, server: &str, window: Window, out: &mut Vec<Output>) {
         if self.open.alerts.is_empty() {
             return;
         }
-        for fingerprint in self.open.without_rule(rules) {
+        for fingerprint in self.open.without_rule(rules, server) {
             self.open.resolve(&fingerprint, window.start, window.end, Over::RuleGone, out);
         }
-        let mut gone: Vec<(String, i64)> = Vec::new();
-        for alert in self.open.alerts.values().filter(|alert| alert.rule != LEARNED && alert.metric.is_some())
-        {
-            let mut same = self.series.iter().filter(|watched| {
-                Some(&watched.series.metric) == alert.metric.as_ref() && watched.series.labels == alert.labels
-            });
-            // one that was never seen here counts from the alert's last word
-            let seen = same.next().map_or(alert.updated_at, |watched| watched.seen);
-            if window.end - seen > GONE_MS {
-                gone.push((alert.fingerprint.clone(), seen));
+        let mut gone = Vec::new();
+        for alert in self.open.alerts.values() {
+            let Some(number) = rules.number_of(&alert.rule) else { continue };
+            // what is about absence does not end with it
+            if !matches!(rules.rule(number).condition, Condition::Threshold(_)) {
+                continue;
+            }
+            let mut same = self.series.iter().filter(|watched| watched.is_of(alert)).peekable();
+            let is_known = same.peek().is_some();
+            let watches = same.flat_map(|watched| &watched.rules).filter(|watch| watch.rule == number);
+            match watches.map(|watch| watch.judged).max() {
+                Some(judged) if window.end - judged <= GONE_MS => {}
+                Some(judged) => gone.push((alert.fingerprint.clone(), number, judged, Over::Gone)),
+                // a counter's rate was asked for, and it is no counter
+                None if is_known => {
+                    gone.push((alert.fingerprint.clone(), number, window.start, Over::RuleGone));
+                }
+                // one that was never seen here counts from the alert's last word
+                None if window.end - alert.updated_at <= GONE_MS => {}
+                None => gone.push((alert.fingerprint.clone(), number, alert.updated_at, Over::Gone)),
             }
         }
-        for (fingerprint, seen) in gone {
-            for watched in &mut self.series {
-                for (rule, hold) in &mut watched.rules {
-                    let name = &rules.rules[usize::from(*rule)].name;
-                    let is_it =
-                        self.open.alerts.get(&fingerprint).is_some_and(|alert| {
-                            alert.rule == *name && alert.labels == watched.series.labels
-                        });
-                    if is_it {
-                        *hold = Hold::Idle;
-                    }
-                }
+        for (fingerprint, number, ends_at, over) in gone {
+            let alert = self.open.alerts.get(&fingerprint);
+            for watched in self.series.iter_mut().filter(|w| alert.is_some_and(|alert| w.is_of(alert))) {
+                watched.rules.iter_mut().filter(|watch| watch.rule == number).for_each(Watch::reset);
             }
-            self.open.resolve(&fingerprint, seen, window.end, Over::Gone, out);
+            self.open.resolve(&fingerprint, ends_at, window.end, over, out);
         }
     }
 
@@ -299,9 +361,10 @@ impl Server {
 
     /// What has to be said of this server's silence at `now`: the rule, and when it began.
     fn silences<'a>(&'a self, rules: &'a RuleSet, name: &str, since: i64, now: i64) -> Vec<(&'a Rule, i64)> {
-        let all = self.silence.iter().map(|&rule| &rules.rules[usize::from(rule)]);
-        let due = all.filter_map(|rule| Some((rule, self.silent_since(rule, since, now)?)));
-        due.filter(|(rule, _)| self.open.start_of(&silence_fingerprint(rule, name)).is_none()).collect()
+        let all = self.silence.iter().map(|&rule| rules.rule(rule));
+        let due = all.filter(|rule| !rule.is_quiet_at(now));
+        let due = due.filter_map(|rule| Some((rule, self.silent_since(rule, since, now)?)));
+        due.filter(|(rule, _)| self.open.start_of(&server_fingerprint(&rule.name, name)).is_none()).collect()
     }
 
     pub(super) fn is_silence_due(&self, rules: &RuleSet, name: &str, since: i64, now: i64) -> bool {
@@ -309,7 +372,7 @@ impl Server {
     }
 
     pub(super) fn tick(&mut self, rules: &RuleSet, name: &str, since: i64, now: i64, out: &mut Vec<Output>) {
-        for fingerprint in self.open.without_rule(rules) {
+        for fingerprint in self.open.without_rule(rules, name) {
             self.open.resolve(&fingerprint, now, now, Over::RuleGone, out);
         }
         let silences = self.silences(rules, name, since, now);
@@ -337,57 +400,25 @@ impl Server {
             let labels: usize = s.labels.iter().map(|(k, v)| k.len() + v.len() + 48).sum();
             s.metric.len() + s.unit.len() + labels
         };
-        let series: usize = self
-            .series
-            .iter()
-            .map(|w| size_of::<Watched>() + text(&w.series) + size_of_val(&*w.rules) + 5)
-            .sum();
+        let watches = |w: &Watched| w.rules.iter().map(Watch::bytes).sum::<usize>();
+        let series: usize =
+            self.series.iter().map(|w| size_of::<Watched>() + text(&w.series) + watches(w) + 5).sum();
         let layout: usize = self.layout.iter().map(|s| size_of::<Series>() + text(s) + 4).sum();
-        sizes.bytes += size_of::<Self>() + series + layout;
+        let figures = self.figures.capacity() * size_of::<Figures>();
+        sizes.bytes += size_of::<Self>() + series + layout + figures;
     }
 }
 
-/// The rules on one series.
-#[expect(clippy::too_many_arguments, reason = "parts of a server that are borrowed apart")]
-fn watch(
-    rules: &RuleSet,
-    watched: &mut Watched,
-    server: &str,
-    window: Window,
-    figures: Figures,
-    judgement: Option<(f64, Judgement)>,
-    open: &mut Open,
-    out: &mut Vec<Output>,
-) {
-    let series = &watched.series;
-    for (rule, hold) in &mut watched.rules {
-        let rule = &rules.rules[usize::from(*rule)];
-        // which rules are about this series was decided when it was first seen
-        let Condition::Threshold(threshold) = &rule.condition else { continue };
-        let value = match threshold.of {
-            Some(Of::Avg) => Some(figures.avg),
-            Some(Of::Max) => Some(figures.max),
-            Some(Of::Min) => Some(figures.min),
-            Some(Of::Last) => Some(figures.last),
-            Some(Of::Rate) => figures.rate,
-            None => figures.value(series.kind),
-        };
-        let Some(value) = value.filter(|value| value.is_finite()) else { continue };
-        let holds = threshold.holds(value, hold.is_firing());
-        let pace = Pace { hold_ms: rule.hold_ms, keep_ms: rule.keep_ms };
-        match hold.step(holds, window.start, window.end, pace) {
-            Some(Transition::Fire { starts_at }) => {
-                let band = judgement.filter(|(_, j)| j.is_warm()).map(|(_, judgement)| judgement.band());
-                let odd = (series, value, band);
-                open.fire(incident::threshold(rule, threshold, server, odd, starts_at, window), out);
-            }
-            Some(Transition::Resolve { ends_at }) => {
-                let fingerprint = fingerprint(&rule.name, server, &series.labels);
-                let over = Over::Value(series, value, threshold);
-                open.resolve(&fingerprint, ends_at, window.end, over, out);
-            }
-            None => {}
-        }
+impl Watched {
+    fn is_of(&self, alert: &Alert) -> bool {
+        Some(&self.series.metric) == alert.metric.as_ref() && self.series.labels == alert.labels
+    }
+
+    /// Whether a rule is going to miss it; what it has missed is an open alert, and that remembers.
+    fn is_awaited(&self, rules: &RuleSet) -> bool {
+        self.rules.iter().any(|watch| {
+            !watch.hold.is_firing() && matches!(rules.rule(watch.rule).condition, Condition::SeriesAbsent(_))
+        })
     }
 }
 
@@ -407,12 +438,17 @@ fn anomaly(frame: &AggregateFrame, series: &Series, value: f64, judgement: &Judg
     }))
 }
 
-fn learned_fingerprint(server: &str) -> String {
-    fingerprint(LEARNED, server, &tidewatch_schemas::Labels::new())
+/// The rules about this server's silence.
+fn silences_of(rules: &RuleSet, name: &str) -> Vec<u16> {
+    let wanted = |rule: &Rule| matches!(rule.condition, Condition::Silence) && rule.wants_server(name);
+    rules.numbered().filter(|(_, rule)| wanted(rule)).map(|(number, _)| number).collect()
 }
 
-fn silence_fingerprint(rule: &Rule, server: &str) -> String {
-    fingerprint(&rule.name, server, &tidewatch_schemas::Labels::new())
+fn awaits(rules: &RuleSet, name: &str) -> bool {
+    rules
+        .rules
+        .iter()
+        .any(|rule| matches!(rule.condition, Condition::SeriesAbsent(_)) && rule.wants_server(name))
 }
 
 fn same(a: &Series, b: &Series) -> bool {

@@ -1,6 +1,8 @@
 //! The pure core: what is said once, and what a crash may not change.
 
 mod crash;
+mod kinds;
+mod reload;
 mod silence;
 
 use std::path::Path;
@@ -77,7 +79,7 @@ pub(super) fn add_all(log: &mut Said, said: &[&Alert]) {
 }
 
 /// (rule, status, start and end in windows).
-fn brief(outputs: &[Output]) -> Vec<(String, &'static str, i64, Option<i64>)> {
+pub(super) fn brief(outputs: &[Output]) -> Vec<(String, &'static str, i64, Option<i64>)> {
     let window = |time: i64| (time - T0) / WINDOW;
     let brief = |alert: &Alert| {
         (alert.rule.clone(), alert.status.as_str(), window(alert.starts_at), alert.ends_at.map(window))
@@ -85,7 +87,7 @@ fn brief(outputs: &[Output]) -> Vec<(String, &'static str, i64, Option<i64>)> {
     alerts(outputs).into_iter().map(brief).collect()
 }
 
-fn feed(analysis: &mut Analysis, frames: impl IntoIterator<Item = AggregateFrame>) -> Vec<Output> {
+pub(super) fn feed(analysis: &mut Analysis, frames: impl IntoIterator<Item = AggregateFrame>) -> Vec<Output> {
     let mut out = Vec::new();
     for frame in frames {
         analysis.step(&frame, frame.window_start + WINDOW, &mut out);

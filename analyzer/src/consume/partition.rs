@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use rdkafka::{Message, message::BorrowedMessage};
-use tidewatch_schemas::{AggregateFrame, DecodeError, Reason, decode, validate::check_server_name};
+use tidewatch_schemas::{
+    AggregateFrame, DecodeError, Reason, decode, time::rfc3339, validate::check_server_name,
+};
 use tidewatch_service_kit::kafka::{Original, Source, Start, dead_letter_headers};
 
 use super::{STAGE, restore::Committed};
@@ -54,6 +56,19 @@ impl Partition {
 
     pub(super) fn is_live(&self) -> bool {
         self.analysis.is_live()
+    }
+
+    /// From the next record on these rules hold.
+    pub(super) fn set_rules(&mut self, number: i32, rules: &Arc<RuleSet>) {
+        let newest = self.analysis.sizes().newest;
+        tracing::info!(
+            partition = number,
+            offset = self.next,
+            window_end = %rfc3339(newest),
+            live = self.is_live(),
+            "rules take effect"
+        );
+        self.analysis.set_rules(Arc::clone(rules));
     }
 
     /// Everything below `position` was read.

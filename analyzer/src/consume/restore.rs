@@ -5,6 +5,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -43,10 +47,11 @@ impl Committed {
 /// Sets each start back by `replay_ms` of its topic's own time.
 pub(super) fn starter(
     kafka: &KafkaConfig,
-    replay_ms: i64,
+    replay_ms: Arc<AtomicI64>,
 ) -> impl Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync + 'static {
     let client = kafka.consumer(&kafka.group(STAGE));
     move |starts: &mut [Start]| {
+        let replay_ms = replay_ms.load(Ordering::Relaxed);
         let mut times = TopicPartitionList::new();
         for start in starts.iter() {
             let Some((_, metadata)) = &start.committed else { continue };

@@ -102,6 +102,78 @@ fn a_threshold_alert_says_what_was_seen_and_what_was_expected() {
 }
 
 #[test]
+fn changes_ratios_and_scores_are_said_with_their_units() {
+    let said = |text: &str, series: &Series, value: f64| {
+        let rule = rule(text);
+        let Condition::Threshold(limit) = &rule.condition else { panic!() };
+        let alert = threshold(&rule, limit, "web-1", (series, value, None), START, at(50));
+        (plain(&alert.title), plain(&alert.explanation), alert.unit)
+    };
+    let avail = Series::gauge("node_filesystem_avail_bytes", "bytes").with("mountpoint", "/");
+    let (title, explanation, unit) = said(
+        "{name: a, metric: node_filesystem_avail_bytes, change_over: 10m, per: 1h, below: -1e9}",
+        &avail,
+        -10.0 * 1_073_741_824.0,
+    );
+    assert_eq!(title, "Change of node_filesystem_avail_bytes of / over 10 min -10 GiB/h on web-1");
+    assert_eq!(
+        explanation,
+        "Change of node_filesystem_avail_bytes of / over 10 min -10 GiB/h, below -954 MiB/h since 14:03:10 UTC (1 min)."
+    );
+    assert_eq!(unit, "bytes");
+    let traffic = Series::counter("node_network_receive_bytes_total", "bytes").with("device", "eth0");
+    let (title, ..) = said(
+        "{name: a, metric: node_network_receive_bytes_total, change_over: 5m, above: 1}",
+        &traffic,
+        4.1e7,
+    );
+    assert_eq!(title, "node_network_receive_bytes_total of eth0 over 5 min 41 MB/s on web-1");
+    let killed = Series::counter("node_vmstat_oom_kill", "");
+    let (title, ..) =
+        said("{name: a, metric: node_vmstat_oom_kill, change_over: 10m, per: 10m, above: 0.5}", &killed, 1.0);
+    assert_eq!(title, "Processes ended for lack of memory 1 in 10 min on web-1");
+    let inodes = Series::gauge("node_filesystem_files_free", "things").with("mountpoint", "/");
+    let (title, _, unit) = said(
+        "{name: a, metric: node_filesystem_files_free, divided_by: node_filesystem_files, below: 0.05}",
+        &inodes,
+        0.031,
+    );
+    assert_eq!((title.as_str(), unit.as_str()), ("Free inodes of / divided by Inodes 0.031 on web-1", ""));
+    let load = Series::gauge("node_load1", "");
+    let (title, ..) = said("{name: a, metric: node_load1, of: score, above: 2}", &load, 3.21);
+    assert_eq!(title, "Oddness of Load over 1 min 3.21 on web-1");
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let load = Series::gauge("node_load1", "");
+    let lost = rule("{name: a, metric: node_load1, absent: series, for: 1m, runbook: 'https://x'}");
+    let alert = series_absent(&lost, "web-1", &load, START, at(50));
+    assert_eq!(plain(&alert.title), "Missing on web-1: Load over 1 min");
+    assert_eq!(
+        plain(&alert.explanation),
+        "web-1 does not report Load over 1 min any more, since 14:03:10 UTC (1 min); other series of it still come."
+    );
+    assert_eq!(
+        (alert.metric.as_deref(), alert.runbook_url.as_deref()),
+        (Some("node_load1"), Some("https://x"))
+    );
+    let over = resolved(&alert, START + 120_000, START + 130_000, Over::Back("Load over 1 min"));
+    assert_eq!(plain(&over.title), "Reported again on web-1: Load over 1 min");
+    let none = rule(
+        "{name: a, metric: 'backup_*', labels: [kind=full], absent: metric, for: 1m, summary: No backup.}",
+    );
+    let Condition::MetricAbsent(select) = &none.condition else { panic!() };
+    let alert = metric_absent(&none, select, "web-1", START, at(50));
+    assert_eq!(plain(&alert.title), "Missing on web-1: backup_*{kind=full}");
+    assert_eq!(
+        plain(&alert.explanation),
+        "No backup. web-1 reports, but no backup_*{kind=full}, since 14:03:10 UTC (1 min)."
+    );
+    assert_eq!((alert.metric, alert.fingerprint), (None, fingerprint("a", "web-1", &Labels::new())));
+}
+
+#[test]
 fn a_learned_alert_names_the_oddest_first() {
     let cpu = Series::gauge("tidewatch_host_cpu_busy_percent", "percent");
     let net = Series::counter("node_network_receive_bytes_total", "bytes").with("device", "eth0");

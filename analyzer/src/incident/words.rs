@@ -4,7 +4,10 @@
 use chrono::{DateTime, Utc};
 use tidewatch_schemas::{Series, SeriesKind};
 
-use crate::{detect::Band, rules::Of};
+use crate::{
+    detect::Band,
+    rules::{Measure, Of, Threshold},
+};
 
 /// U+202F, between number and unit.
 const SPACE: char = '\u{202f}';
@@ -12,7 +15,7 @@ const SPACE: char = '\u{202f}';
 const MINUS: char = '\u{2212}';
 
 /// The names people use for what the collector reports; others are shown as they are.
-const NAMES: [(&str, &str); 14] = [
+const NAMES: [(&str, &str); 20] = [
     ("tidewatch_host_cpu_busy_percent", "CPU busy"),
     ("tidewatch_host_memory_used_percent", "Memory used"),
     ("tidewatch_host_filesystem_used_percent", "File system used"),
@@ -27,12 +30,21 @@ const NAMES: [(&str, &str); 14] = [
     ("node_vmstat_pswpin", "Pages swapped in"),
     ("node_vmstat_pswpout", "Pages swapped out"),
     ("node_pressure_memory_stalled_seconds_total", "Time all waited for memory"),
+    ("node_pressure_io_stalled_seconds_total", "Time all waited for disks"),
+    ("node_vmstat_oom_kill", "Processes ended for lack of memory"),
+    ("node_filesystem_files_free", "Free inodes"),
+    ("node_filesystem_files", "Inodes"),
+    ("node_filefd_allocated", "File handles in use"),
+    ("node_processes_threads", "Threads"),
 ];
+
+fn name_of(metric: &str) -> &str {
+    NAMES.iter().find(|(known, _)| *known == metric).map_or(metric, |(_, name)| name)
+}
 
 /// What a series measures and where.
 pub fn what(series: &Series) -> String {
-    let known = NAMES.iter().find(|(metric, _)| *metric == series.metric);
-    let name = known.map_or(series.metric.as_str(), |(_, name)| name);
+    let name = name_of(&series.metric);
     let said = |label: &str| series.labels.get(label).filter(|value| !value.is_empty());
     let place = said("mountpoint").or_else(|| said("device"));
     let place = place.map_or(String::new(), |place| format!(" of {place}"));
@@ -46,6 +58,46 @@ pub fn what(series: &Series) -> String {
         .collect();
     let others = if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) };
     format!("{name}{place}{others}")
+}
+
+/// What a rule compares with its limit.
+pub fn subject(series: &Series, threshold: &Threshold) -> String {
+    let what = what(series);
+    match &threshold.measure {
+        Measure::Figure if threshold.of == Some(Of::Score) => format!("Oddness of {what}"),
+        Measure::Figure => what,
+        Measure::Change { over_ms, per_ms } => {
+            let change = if series.kind == SeriesKind::Counter { "" } else { "Change of " };
+            // the value says of which time it is
+            let over =
+                if per_ms == over_ms { String::new() } else { format!(" over {}", duration(*over_ms)) };
+            format!("{change}{what}{over}")
+        }
+        Measure::Ratio(by) => format!("{what} divided by {}", name_of(by)),
+    }
+}
+
+/// A value of what a rule compares, with its unit: `0.97`, `9.3 GiB/h`.
+pub fn measured(value: f64, series: &Series, threshold: &Threshold) -> String {
+    match threshold.measure {
+        Measure::Figure if threshold.of == Some(Of::Score) => number(value),
+        Measure::Figure => quantity(value, series, threshold.of),
+        Measure::Ratio(_) => number(value),
+        Measure::Change { per_ms: 1_000, .. } if series.kind == SeriesKind::Counter => {
+            quantity(value, series, Some(Of::Rate))
+        }
+        Measure::Change { per_ms, over_ms } => {
+            let quantity = quantity(value, series, Some(Of::Last));
+            match per_ms {
+                all if all == over_ms => format!("{quantity} in {}", duration(all)),
+                1_000 => format!("{quantity}/s"),
+                60_000 => format!("{quantity}/min"),
+                3_600_000 => format!("{quantity}/h"),
+                86_400_000 => format!("{quantity}/d"),
+                other => format!("{quantity} in {}", duration(other)),
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -53,6 +53,94 @@ fn a_wrong_file_is_told_which_line_and_why() {
     wrong("rules:\n  - name: a\n    absent: disk\n    for: 60s\n", 3, "disk");
     wrong("rules:\n  - name: a\n    absent: server\n    for: 60s\n    above: 1\n", 5, "no level");
     wrong("rules:\n  - name: a\n   metric: b\n", 3, "");
+    wrong(&format!("{base}    for: 31d\n"), 5, "30d at most");
+    wrong(&format!("{base}    change_over: 5s\n"), 5, "30s at least");
+    wrong(&format!("{base}    change_over: 7h\n"), 5, "6h at most");
+    wrong(&format!("{base}    change_over: 5m\n    per: 0s\n"), 6, "such as");
+    wrong(&format!("{base}    per: 1m\n"), 5, "belongs to");
+    wrong(&format!("{base}    divided_by: b b\n"), 5, "no metric name");
+    wrong(&format!("{base}    change_over: 5m\n    divided_by: b\n"), 6, "not both");
+    wrong(&format!("{base}    of: score\n    divided_by: b\n"), 5, "score");
+    wrong(&format!("{base}    quiet: [someday]\n"), 5, "no time");
+    wrong("rules:\n  - name: a\n    metric: m_*\n    above: 1\n    divided_by: b\n", 3, "one name");
+    wrong("rules:\n  - name: a\n    metric: =~(\n    above: 1\n", 3, "regular expression");
+    wrong("rules:\n  - name: a\n    metric: m\n    absent: server\n    for: 60s\n", 3, "without `metric`");
+    wrong("rules:\n  - name: a\n    absent: series\n    for: 60s\n", 3, "need a `metric`");
+    wrong("rules:\n  - name: a\n    metric: m\n    absent: series\n    for: 5s\n", 5, "30s");
+    wrong(
+        "rules:\n  - name: a\n    metric: m\n    absent: metric\n    for: 1m\n    per: 1s\n",
+        6,
+        "no `per`",
+    );
+    wrong("rules:\n  - name: a\n    absent: server\n    for: 60s\n    keep: 60s\n", 5, "no `keep`");
+}
+
+#[test]
+fn each_kind_of_rule_is_understood() {
+    let set = rules(
+        "rules:
+  - {name: change, metric: m, change_over: 10m, per: 1h, below: -5}
+  - {name: ratio, metric: m, divided_by: n, above: 0.9}
+  - {name: score, metric: 'm_*', of: score, above: 2}
+  - {name: lost, metric: m, absent: series, for: 1m, keep: 1m}
+  - {name: never, metric: m, absent: metric, for: 2h}
+",
+    )
+    .unwrap();
+    let measure = |i: usize| match &set.rules[i].condition {
+        Condition::Threshold(threshold) => threshold.measure.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(measure(0), Measure::Change { over_ms: 600_000, per_ms: 3_600_000 });
+    assert_eq!(measure(1), Measure::Ratio("n".to_owned()));
+    assert_eq!(measure(2), Measure::Figure);
+    assert!(matches!(set.rules[3].condition, Condition::SeriesAbsent(_)));
+    assert!(matches!(set.rules[4].condition, Condition::MetricAbsent(_)));
+    assert_eq!((set.longest_wait_ms(), set.longest_span_ms()), (7_200_000, 600_000));
+    let apart: Vec<bool> = set.rules.iter().map(Rule::tells_metrics_apart).collect();
+    assert_eq!(apart, [false, false, true, false, false]);
+}
+
+#[test]
+fn a_star_stands_for_anything_but_in_quotes() {
+    let matches = |pattern: &str, text: &str| Matcher::parse(pattern).unwrap().is_match(text);
+    for (pattern, yes, no) in [
+        ("web-*", "web-1", "my-web-1"),
+        ("*_total", "a_total", "a_totals"),
+        ("a*b*c", "axbxbxc", "acb"),
+        ("a*a", "aa", "a"),
+        ("=db*", "db", "web"),
+        ("!=web-*", "db-1", "web-1"),
+        ("=\"a*\"", "a*", "ab"),
+        ("=~a.*", "ab", "ba"),
+        ("!~a.*", "ba", "ab"),
+    ] {
+        assert!(matches(pattern, yes), "{pattern} {yes}");
+        assert!(!matches(pattern, no), "{pattern} {no}");
+    }
+    assert!(Matcher::parse("=~a)(b").is_err());
+    assert_eq!(Matcher::parse("=\"a*\"").unwrap().exact(), Some("a*"));
+    assert_eq!(Matcher::parse("a*").unwrap().exact(), None);
+    assert_eq!(Matcher::parse("!=a").unwrap().exact(), None);
+}
+
+#[test]
+fn what_is_kept_of_a_set_is_what_watches_for_the_same() {
+    let set = |limit: i64, summary: &str, quiet: &str| {
+        let first = "{name: b, metric: m, above: 1}";
+        let second = format!(
+            "{{name: a, metric: 'm*', above: {limit}, labels: ['x=~a|b'], quiet: [{quiet}], summary: {summary}}}"
+        );
+        rules(&format!("rules:\n  - {first}\n  - {second}\n")).unwrap()
+    };
+    let before = set(5, "old", "sun");
+    assert_eq!(set(5, "old", "sun").kept_from(&before), [Some(0), Some(1)]);
+    assert_eq!(set(5, "new", "sun").kept_from(&before), [Some(0), Some(1)], "only what people read");
+    assert_eq!(set(6, "old", "sun").kept_from(&before), [Some(0), None]);
+    assert_eq!(set(5, "old", "sat").kept_from(&before), [Some(0), None]);
+    let alone =
+        rules("rules:\n  - {name: c, metric: m, above: 1}\n  - {name: b, metric: m, above: 1}").unwrap();
+    assert_eq!(alone.kept_from(&before), [None, Some(0)], "by its name, wherever it stands");
 }
 
 #[test]
@@ -61,7 +149,7 @@ fn matchers_choose_series_and_servers() {
         "rules:\n  - name: a\n    metric: m\n    above: 1\n    server: =~web-.*\n    labels: ['mount!~/(run|snap).*', 'fstype!=tmpfs', 'zone=']\n",
     )
     .unwrap();
-    let wants = |server: &str, series: &Series| set.rules[0].threshold_for(server, series).is_some();
+    let wants = |server: &str, series: &Series| set.rules[0].watches(server, series);
     let series = |mount: &str| Series::gauge("m", "").with("mount", mount).with("fstype", "ext4");
     assert!(wants("web-1", &series("/")));
     assert!(wants("web-1", &series("/var/run")), "anchored at both ends");
@@ -75,8 +163,8 @@ fn matchers_choose_series_and_servers() {
 #[test]
 fn a_rate_is_asked_of_counters_only() {
     let set = rules("rules:\n  - name: a\n    metric: m\n    above: 1\n    of: rate\n").unwrap();
-    assert!(set.rules[0].threshold_for("s", &Series::counter("m", "")).is_some());
-    assert!(set.rules[0].threshold_for("s", &Series::gauge("m", "")).is_none());
+    assert!(set.rules[0].watches("s", &Series::counter("m", "")));
+    assert!(!set.rules[0].watches("s", &Series::gauge("m", "")));
 }
 
 #[test]

@@ -1,6 +1,22 @@
 //! A crash at every step: what was committed and what the successor says are together what one that never crashed says.
 
+use std::collections::BTreeSet;
+
 use super::*;
+
+/// One of each kind that needs no model.
+pub(super) const RULES: &str = "
+rules:
+  - {name: cpu, metric: cpu_percent, above: 90, clear_below: 80, for: 30s, keep: 20s}
+  - {name: disk, metric: disk_percent, above: 95, labels: ['mountpoint!=/run']}
+  - {name: forks, metric: forks_total, above: 500}
+  - {name: gone, absent: server, for: 60s, severity: critical}
+  - {name: climb, metric: cpu_percent, change_over: 2m, per: 1m, above: 15}
+  - {name: growth, metric: 'forks_*', change_over: 1m, above: 300, for: 20s}
+  - {name: share, metric: load, divided_by: disk_percent, above: 0.5, quiet: ['00:10-00:20']}
+  - {name: lost, metric: extra, absent: series, for: 30s, keep: 20s}
+  - {name: none, metric: extra, absent: metric, for: 1m}
+";
 
 /// A small generator of its own: the same log each time.
 struct Random(u64);
@@ -13,7 +29,7 @@ impl Random {
 }
 
 /// Two servers, four series each, with stretches in which some of them go wild, and lost windows.
-fn log(seed: u64, windows: i64) -> Vec<AggregateFrame> {
+pub(super) fn log(seed: u64, windows: i64) -> Vec<AggregateFrame> {
     let mut random = Random(seed);
     let mut log = Vec::new();
     let mut counter = 0.0;
@@ -27,7 +43,7 @@ fn log(seed: u64, windows: i64) -> Vec<AggregateFrame> {
             let beyond = if window < *wild { 70.0 } else { 0.0 };
             let lost = random.next() < 0.02;
             counter += 1_000.0 + 100.0 * random.next() + 200.0 * beyond;
-            let values = [
+            let mut values = vec![
                 cpu(20.0 + 5.0 * random.next() + beyond * (0.9 + 0.2 * random.next())),
                 (Series::counter("forks_total", ""), counter),
                 (
@@ -36,6 +52,9 @@ fn log(seed: u64, windows: i64) -> Vec<AggregateFrame> {
                 ),
                 (Series::gauge("load", ""), random.next() + beyond),
             ];
+            if window / 20 % 3 != 2 {
+                values.push((Series::gauge("extra", ""), 1.0));
+            }
             if !lost {
                 log.push(frame(server, window, &values));
             }
@@ -69,7 +88,7 @@ fn a_crash_at_any_step_changes_nothing() {
         let plain = with_crash(&log, 1, 0, 0);
         let kinds: BTreeSet<_> =
             alerts(&plain).iter().map(|alert| (alert.rule.clone(), alert.status.as_str())).collect();
-        assert!(kinds.len() >= 7, "the log has to be eventful: {kinds:?}");
+        assert!(kinds.len() >= 16, "the log has to be eventful: {kinds:?}");
         for crash in (0..log.len()).step_by(if seed == 1 { 3 } else { 41 }) {
             let crashed = with_crash(&log, 1 + crash % 7, crash, usize::MAX);
             assert!(

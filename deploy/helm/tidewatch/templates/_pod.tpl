@@ -82,7 +82,6 @@ timeoutSeconds: 3
 {{- $ca := dict "root" $root "needs" $needs -}}
 {{- $config := "" -}}
 {{- range $needs }}{{ $config = print $config (include "tidewatch.config" (dict "root" $root "name" .)) }}{{ end -}}
-{{- if eq .name "analyzer" }}{{ $config = print $config $root.Values.analyzer.rules }}{{ end -}}
 metadata:
   labels:
     {{- with .values.podLabels }}
