@@ -18,6 +18,7 @@ pub mod incident;
 mod metrics;
 mod publish;
 pub mod rules;
+pub mod trend;
 
 pub use config::Config;
 pub use error::Error;
