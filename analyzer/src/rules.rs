@@ -1,4 +1,4 @@
-//! The rules people write: thresholds and absence, with matchers, hold and keep times, hysteresis.
+//! The rules people write: thresholds, forecasts and absence, with matchers, hold and keep times, hysteresis.
 //!
 //! In: YAML text. Out: a checked [`RuleSet`], or file, line and reason of the first thing that is wrong. Invariant: a
 //! `RuleSet` that exists is right: names are unique, regular expressions compile, a clear level lies on the quiet side.
@@ -65,6 +65,7 @@ pub struct Rule {
 #[derive(Debug, Clone)]
 pub enum Condition {
     Threshold(Threshold),
+    Forecast(Forecast),
     /// The server says nothing for `hold_ms`.
     Silence,
 }
@@ -79,6 +80,14 @@ pub struct Threshold {
     pub limit: f64,
     /// Where a firing alert's condition ends; the limit itself unless told otherwise.
     pub clear: f64,
+}
+
+/// A series that is going to be beyond a limit.
+#[derive(Debug, Clone)]
+pub struct Forecast {
+    /// Has no clear level: a forecast ends when the limit is clearly later than `within_ms` again.
+    pub beyond: Threshold,
+    pub within_ms: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,9 +113,13 @@ impl Rule {
         self.server.as_ref().is_none_or(|matcher| matcher.is_match(server))
     }
 
-    /// The threshold, when the rule is one about this series.
+    /// The threshold that is or will be crossed, when the rule is one about this series.
     pub fn threshold_for(&self, server: &str, series: &Series) -> Option<&Threshold> {
-        let Condition::Threshold(threshold) = &self.condition else { return None };
+        let threshold = match &self.condition {
+            Condition::Threshold(threshold) => threshold,
+            Condition::Forecast(forecast) => &forecast.beyond,
+            Condition::Silence => return None,
+        };
         let counts = threshold.of != Some(Of::Rate) || series.kind == SeriesKind::Counter;
         let labels = |matcher: &LabelMatcher| {
             // a label that is not there is an empty one

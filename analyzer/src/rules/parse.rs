@@ -7,10 +7,16 @@ use serde_saphyr::Spanned;
 use tidewatch_schemas::{Limits, Severity, validate::check_metric_name};
 use tidewatch_service_kit::config::duration;
 
-use super::{Condition, LEARNED, LabelMatcher, Matcher, Of, Rule, RuleError, RuleSet, Side, Threshold};
+use super::{
+    Condition, Forecast, LEARNED, LabelMatcher, Matcher, Of, Rule, RuleError, RuleSet, Side, Threshold,
+};
+use crate::trend::FURTHEST_MS;
 
 /// The least time after which a server counts as silent: a window needs some seconds to get here.
 const LEAST_SILENCE_MS: i64 = 30_000;
+
+/// A forecast needs some minutes to be made, and does not see further than this.
+const FORECAST_MS: std::ops::RangeInclusive<i64> = 600_000..=FURTHEST_MS;
 
 /// A series keeps the number of each rule about it in 16 bits.
 const MOST_RULES: usize = 10_000;
@@ -35,6 +41,7 @@ struct Raw {
     clear_below: Option<Spanned<f64>>,
     clear_above: Option<Spanned<f64>>,
     of: Option<Of>,
+    within: Option<Spanned<String>>,
     #[serde(rename = "for")]
     hold: Option<Spanned<String>>,
     keep: Option<Spanned<String>>,
@@ -104,7 +111,10 @@ fn check(raw: Raw, line: u64) -> Result<Rule, Wrong> {
     let hold_ms = millis(raw.hold.as_ref())?;
     let keep_ms = millis(raw.keep.as_ref())?;
     let condition = match (&raw.metric, &raw.absent) {
-        (Some(metric), None) => Condition::Threshold(threshold(&raw, metric, line)?),
+        (Some(metric), None) => match &raw.within {
+            Some(within) => Condition::Forecast(forecast(&raw, metric, within, line)?),
+            None => Condition::Threshold(threshold(&raw, metric, line)?),
+        },
         (None, Some(absent)) => silence(&raw, absent, hold_ms)?,
         (Some(_), Some(absent)) => {
             return Err((
@@ -145,6 +155,9 @@ fn silence(raw: &Raw, absent: &Spanned<Absent>, hold_ms: i64) -> Result<Conditio
     if let Some(keep) = &raw.keep {
         return Err((keep.defined.line(), "a rule about what is absent has no `keep`".into()));
     }
+    if let Some(within) = &raw.within {
+        return Err((within.defined.line(), "a rule about what is absent has no `within`".into()));
+    }
     if raw.of.is_some() {
         return Err((absent.defined.line(), "a rule about what is absent has no `of`".into()));
     }
@@ -153,6 +166,22 @@ fn silence(raw: &Raw, absent: &Spanned<Absent>, hold_ms: i64) -> Result<Conditio
         return Err((line, "a rule about what is absent needs `for` of 30s at least".into()));
     }
     Ok(Condition::Silence)
+}
+
+fn forecast(
+    raw: &Raw,
+    metric: &Spanned<String>,
+    within: &Spanned<String>,
+    line: u64,
+) -> Result<Forecast, Wrong> {
+    if let Some(clear) = [&raw.clear_above, &raw.clear_below].into_iter().flatten().next() {
+        return Err((clear.defined.line(), "a forecast ends by itself: it has no level that clears".into()));
+    }
+    let within_ms = millis(Some(within))?;
+    if !FORECAST_MS.contains(&within_ms) {
+        return Err((within.defined.line(), "`within` of a forecast is between 10m and 32h".into()));
+    }
+    Ok(Forecast { beyond: threshold(raw, metric, line)?, within_ms })
 }
 
 fn threshold(raw: &Raw, metric: &Spanned<String>, line: u64) -> Result<Threshold, Wrong> {

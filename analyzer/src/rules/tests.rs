@@ -52,7 +52,24 @@ fn a_wrong_file_is_told_which_line_and_why() {
     wrong("rules:\n  - name: a\n    absent: server\n    for: 5s\n", 4, "30s");
     wrong("rules:\n  - name: a\n    absent: disk\n    for: 60s\n", 3, "disk");
     wrong("rules:\n  - name: a\n    absent: server\n    for: 60s\n    above: 1\n", 5, "no level");
+    wrong("rules:\n  - name: a\n    absent: server\n    for: 60s\n    within: 1h\n", 5, "no `within`");
+    wrong(&format!("{base}    within: 5m\n"), 5, "between 10m and 32h");
+    wrong(&format!("{base}    within: 2d\n"), 5, "between 10m and 32h");
+    wrong(&format!("{base}    within: 1h\n    clear_below: 0\n"), 6, "ends by itself");
+    wrong("rules:\n  - name: a\n    metric: m\n    within: 1h\n", 2, "`above` or `below`");
     wrong("rules:\n  - name: a\n   metric: b\n", 3, "");
+}
+
+#[test]
+fn a_limit_with_a_time_is_a_forecast() {
+    let text =
+        "rules:\n  - name: a\n    metric: m\n    below: 5\n    within: 6h\n    for: 10m\n    labels: [x=y]\n";
+    let rule = rules(text).unwrap().rules.remove(0);
+    let Condition::Forecast(forecast) = &rule.condition else { panic!("{rule:?}") };
+    assert_eq!((forecast.beyond.limit, forecast.beyond.side), (5.0, Side::Below));
+    assert_eq!((forecast.within_ms, rule.hold_ms), (6 * 3_600_000, 600_000));
+    assert!(rule.threshold_for("s", &Series::gauge("m", "").with("x", "y")).is_some());
+    assert!(rule.threshold_for("s", &Series::gauge("m", "")).is_none());
 }
 
 #[test]
