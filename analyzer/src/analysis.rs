@@ -5,6 +5,7 @@
 //! what was really said ([`Analysis::go_live`]). Invariants: nothing goes out before that; a transition is said once; what
 //! goes out is a function of the records, of what was said, and (for silence alone) of the time.
 
+mod foresee;
 mod server;
 
 use std::{

@@ -3,14 +3,16 @@
 //! In: a rule or the detector, the series, when it began. Out: `Alert` records. Invariant: `alert_id` is a function of
 //! rule, server, labels and start alone, so whoever computes an alert again gives it the same one.
 
+mod foretell;
 pub mod words;
 
+pub use foretell::{Foretold, forecast};
 use sha2::{Digest, Sha256};
 use tidewatch_schemas::{Alert, AlertStatus, Labels, RelatedSeries, Series, Severity};
 
 use crate::{
     detect::Band,
-    rules::{LEARNED, Rule, Side, Threshold},
+    rules::{Forecast, LEARNED, Rule, Side, Threshold},
 };
 
 /// How many series an alert names besides the one it is about.
@@ -213,6 +215,8 @@ pub fn silence(rule: &Rule, server: &str, starts_at: i64, now: i64) -> Alert {
 pub enum Over<'a> {
     /// The condition is; the series shows this now.
     Value(&'a Series, f64, &'a Threshold),
+    /// The limit is not foreseen to be crossed any more; the series shows this now.
+    Averted(&'a Series, f64, &'a Forecast),
     /// The server's series are where they are expected again.
     Calm,
     /// The server reports again.
@@ -244,6 +248,10 @@ pub fn resolved(alert: &Alert, ends_at: i64, updated_at: i64, over: Over<'_>) ->
                 format!("{what} back at {quantity} on {server}"),
                 format!("{what} is at {quantity} again. {lasted}"),
             )
+        }
+        Over::Averted(series, value, forecast) => {
+            next.value = Some(value);
+            foretell::averted(server, series, value, forecast, &lasted)
         }
         Over::Calm => (
             format!("{server} is as expected again"),

@@ -7,11 +7,15 @@ use std::hash::{BuildHasher, Hash};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use tidewatch_schemas::{AggregateFrame, Alert, Anomaly, Expectation, Series};
 
-use super::{Open, Output, Sizes, Taken, is_silence};
+use super::{
+    Open, Output, Sizes, Taken,
+    foresee::{About, Foresight},
+    is_silence,
+};
 use crate::{
     detect::{Figures, Judgement, Loud, Surprise, Together, Verdict, together::LOUDER},
     incident::{self, Odd, Over, Window, fingerprint},
-    rules::{Condition, Hold, LEARNED, Of, Pace, Rule, RuleSet, Transition},
+    rules::{Condition, Hold, LEARNED, Of, Pace, Rule, RuleSet, Threshold, Transition},
 };
 
 /// The learned alert resolves after so many quiet windows.
@@ -31,6 +35,8 @@ pub(super) struct Watched {
     /// End of the last window with it.
     seen: i64,
     rules: Box<[(u16, Hold)]>,
+    /// One for each forecast among the rules, in their order.
+    foresight: Box<[Foresight]>,
 }
 
 #[derive(Debug)]
@@ -78,9 +84,11 @@ impl Server {
         self.open = Open { alerts: said.into_iter().map(|a| (a.fingerprint.clone(), a)).collect() };
         for watched in &mut self.series {
             for (rule, hold) in &mut watched.rules {
-                let fingerprint =
-                    fingerprint(&rules.rules[usize::from(*rule)].name, name, &watched.series.labels);
-                *hold = hold.reconcile(self.open.start_of(&fingerprint));
+                let rule = &rules.rules[usize::from(*rule)];
+                let said = self.open.start_of(&fingerprint(&rule.name, name, &watched.series.labels));
+                // a younger trend may foretell what was never said: that has to hold anew
+                let is_new = said.is_none() && hold.is_firing() && is_forecast(rule);
+                *hold = if is_new { Hold::Idle } else { hold.reconcile(said) };
             }
         }
         let said = self.open.start_of(&learned_fingerprint(name));
@@ -166,8 +174,17 @@ impl Server {
             let fingerprint = fingerprint(&rule.name, server, &series.labels);
             (i, Hold::Idle.reconcile(self.open.start_of(&fingerprint)))
         });
-        let rules = holds.collect();
-        let watched = Watched { series: series.clone(), loud: Loud::default(), before: None, seen: 0, rules };
+        let holds: Box<[(u16, Hold)]> = holds.collect();
+        let forecasts =
+            holds.iter().filter(|(rule, _)| is_forecast(&rules.rules[usize::from(*rule)])).count();
+        let watched = Watched {
+            series: series.clone(),
+            loud: Loud::default(),
+            before: None,
+            seen: 0,
+            rules: holds,
+            foresight: vec![Foresight::default(); forecasts].into(),
+        };
         self.series.push(watched);
         self.index
             .insert_unique(hash, slot, |&slot| hash_of(&self.hasher, &self.series[slot as usize].series));
@@ -340,7 +357,13 @@ impl Server {
         let series: usize = self
             .series
             .iter()
-            .map(|w| size_of::<Watched>() + text(&w.series) + size_of_val(&*w.rules) + 5)
+            .map(|w| {
+                size_of::<Watched>()
+                    + text(&w.series)
+                    + size_of_val(&*w.rules)
+                    + size_of_val(&*w.foresight)
+                    + 5
+            })
             .sum();
         let layout: usize = self.layout.iter().map(|s| size_of::<Series>() + text(s) + 4).sum();
         sizes.bytes += size_of::<Self>() + series + layout;
@@ -360,19 +383,22 @@ fn watch(
     out: &mut Vec<Output>,
 ) {
     let series = &watched.series;
+    let mut foresight = watched.foresight.iter_mut();
     for (rule, hold) in &mut watched.rules {
         let rule = &rules.rules[usize::from(*rule)];
         // which rules are about this series was decided when it was first seen
-        let Condition::Threshold(threshold) = &rule.condition else { continue };
-        let value = match threshold.of {
-            Some(Of::Avg) => Some(figures.avg),
-            Some(Of::Max) => Some(figures.max),
-            Some(Of::Min) => Some(figures.min),
-            Some(Of::Last) => Some(figures.last),
-            Some(Of::Rate) => figures.rate,
-            None => figures.value(series.kind),
+        let threshold = match &rule.condition {
+            Condition::Threshold(threshold) => threshold,
+            Condition::Forecast(forecast) => {
+                let value = figure(&forecast.beyond, figures, series);
+                if let (Some(foresight), Some(value)) = (foresight.next(), value) {
+                    foresight.step(&About { rule, forecast, server, series, window }, value, hold, open, out);
+                }
+                continue;
+            }
+            Condition::Silence => continue,
         };
-        let Some(value) = value.filter(|value| value.is_finite()) else { continue };
+        let Some(value) = figure(threshold, figures, series) else { continue };
         let holds = threshold.holds(value, hold.is_firing());
         let pace = Pace { hold_ms: rule.hold_ms, keep_ms: rule.keep_ms };
         match hold.step(holds, window.start, window.end, pace) {
@@ -389,6 +415,23 @@ fn watch(
             None => {}
         }
     }
+}
+
+/// The figure that a rule compares.
+fn figure(threshold: &Threshold, figures: Figures, series: &Series) -> Option<f64> {
+    let value = match threshold.of {
+        Some(Of::Avg) => Some(figures.avg),
+        Some(Of::Max) => Some(figures.max),
+        Some(Of::Min) => Some(figures.min),
+        Some(Of::Last) => Some(figures.last),
+        Some(Of::Rate) => figures.rate,
+        None => figures.value(series.kind),
+    };
+    value.filter(|value| value.is_finite())
+}
+
+fn is_forecast(rule: &Rule) -> bool {
+    matches!(rule.condition, Condition::Forecast(_))
 }
 
 fn anomaly(frame: &AggregateFrame, series: &Series, value: f64, judgement: &Judgement) -> Output {
