@@ -6,6 +6,7 @@
 //! goes out is a function of the records, of what was said, of where in the log the rules changed, and (for silence alone)
 //! of the time.
 
+mod foresee;
 mod server;
 mod watch;
 

@@ -21,7 +21,8 @@ pub struct Config {
     /// Name of this instance: unique in the group, the same after a restart; the host's name unless given
     #[arg(long = "analyzer-instance", env = "TIDEWATCH_ANALYZER_INSTANCE", value_name = "NAME")]
     pub instance: Option<String>,
-    /// YAML file of rules, taken over without a restart when it changes; the built-in ones unless given
+    /// YAML file of rules (limits, forecasts, changes, ratios, scores, absence), taken over without a restart when it
+    /// changes; the built-in ones unless given
     #[arg(long, env = "TIDEWATCH_ANALYZER_RULES", value_name = "FILE", value_parser = read_rules)]
     pub rules: Option<RulesFile>,
     /// How much of metrics.10s a new owner of a partition reads again to know its series

@@ -3,14 +3,16 @@
 //! In: a rule or the detector, the series, when it began. Out: `Alert` records. Invariant: `alert_id` is a function of
 //! rule, server, labels and start alone, so whoever computes an alert again gives it the same one.
 
+mod foretell;
 pub mod words;
 
+pub use foretell::{Foretold, forecast};
 use sha2::{Digest, Sha256};
 use tidewatch_schemas::{Alert, AlertStatus, Labels, RelatedSeries, Series, Severity};
 
 use crate::{
     detect::Band,
-    rules::{LEARNED, Measure, Of, Rule, Selector, Side, Threshold},
+    rules::{Forecast, LEARNED, Measure, Of, Rule, Selector, Side, Threshold},
 };
 
 /// How many series an alert names besides the one it is about.
@@ -142,18 +144,24 @@ pub fn threshold(
     let band = band.filter(|_| threshold.of.is_none() && threshold.measure == Measure::Figure);
     let expected = band.map(|band| format!("Expected now: {}.", words::range(band, series)));
     let explanation = sentences([rule.summary.clone(), Some(seen), expected]);
-    let is_score = threshold.of == Some(Of::Score);
-    let has_unit = !is_score && !matches!(threshold.measure, Measure::Ratio(_));
     Alert {
         title: format!("{subject} {} on {server}", quantity(value)),
         explanation,
-        unit: if has_unit { series.unit.clone() } else { String::new() },
+        unit: unit_of(series, threshold),
         value: Some(value),
         expected_low: band.map(|band| band.low),
         expected_high: band.map(|band| band.high),
-        score: is_score.then_some(value),
+        score: (threshold.of == Some(Of::Score)).then_some(value),
         ..of_series(rule, server, series, starts_at, window)
     }
+}
+
+/// The unit of what a rule compares with its limit: a score and a ratio have none.
+fn unit_of(series: &Series, threshold: &Threshold) -> String {
+    if threshold.of == Some(Of::Score) || matches!(threshold.measure, Measure::Ratio(_)) {
+        return String::new();
+    }
+    series.unit.clone()
 }
 
 /// What every alert of a rule about a series has in common.
@@ -276,6 +284,8 @@ pub fn silence(rule: &Rule, server: &str, starts_at: i64, now: i64) -> Alert {
 pub enum Over<'a> {
     /// The condition is; the series shows this now.
     Value(&'a Series, f64, &'a Threshold),
+    /// The limit is not foreseen to be crossed any more; the series shows this now.
+    Averted(&'a Series, f64, &'a Forecast),
     /// The server's series are where they are expected again.
     Calm,
     /// The server reports again.
@@ -309,6 +319,10 @@ pub fn resolved(alert: &Alert, ends_at: i64, updated_at: i64, over: Over<'_>) ->
                 format!("{what} back at {quantity} on {server}"),
                 format!("{what} is at {quantity} again. {lasted}"),
             )
+        }
+        Over::Averted(series, value, forecast) => {
+            next.value = Some(value);
+            foretell::averted(server, series, value, forecast, &lasted)
         }
         Over::Calm => (
             format!("{server} is as expected again"),

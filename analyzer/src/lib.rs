@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! metrics.10s -> consume -> detect -> incident -> publish -> anomalies, alerts, metrics.expected
-//!                  |  ^       |  rules    |           `----> dead-letter.analyzer
+//!                  |  ^       |  trend    |           `----> dead-letter.analyzer
+//!                  |  |       |  rules    |
 //!                  |  |       `- analysis-'  the pure core: windows and time in, alerts out
 //!                  |  `- offset and time of the last window, in the same transaction as the output
 //!                  `- a new owner replays the last hours silently and reads its open alerts back from `alerts`
@@ -21,6 +22,7 @@ mod publish;
 pub mod rehearse;
 mod rulebook;
 pub mod rules;
+pub mod trend;
 
 pub use config::Config;
 pub use error::Error;

@@ -1,5 +1,5 @@
-//! The rules people write: limits, changes, ratios, scores and absence, with matchers, hold and keep times, hysteresis and
-//! times of quiet.
+//! The rules people write: limits, forecasts, changes, ratios, scores and absence, with matchers, hold and keep times,
+//! hysteresis and times of quiet.
 //!
 //! In: YAML text. Out: a checked [`RuleSet`], or file, line and reason of the first thing that is wrong. Invariant: a
 //! `RuleSet` that exists is right: names are unique, regular expressions compile, a clear level lies on the quiet side.
@@ -109,6 +109,7 @@ pub struct Rule {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Condition {
     Threshold(Threshold),
+    Forecast(Forecast),
     /// A series that its server reported and leaves out now.
     SeriesAbsent(Selector),
     /// The server reports, but no series that fits.
@@ -134,6 +135,14 @@ pub struct Threshold {
     pub limit: f64,
     /// Where a firing alert's condition ends; the limit itself unless told otherwise.
     pub clear: f64,
+}
+
+/// A series that is going to be beyond a limit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forecast {
+    /// Has no clear level: a forecast ends when the limit is clearly later than `within_ms` again.
+    pub beyond: Threshold,
+    pub within_ms: i64,
 }
 
 /// What is compared with the limit.
@@ -174,15 +183,11 @@ impl Rule {
 
     /// Whether each window of this series has to be looked at for the rule.
     pub fn watches(&self, server: &str, series: &Series) -> bool {
-        let fits = match &self.condition {
-            Condition::Threshold(threshold) => {
-                let counts = threshold.of != Some(Of::Rate) || series.kind == SeriesKind::Counter;
-                counts && threshold.select.is_match(&series.metric, &series.labels)
-            }
-            Condition::SeriesAbsent(select) => select.is_match(&series.metric, &series.labels),
-            Condition::MetricAbsent(_) | Condition::Silence => false,
-        };
-        fits && self.wants_server(server)
+        let of = self.condition.threshold().and_then(|threshold| threshold.of);
+        let counts = of != Some(Of::Rate) || series.kind == SeriesKind::Counter;
+        let select = self.condition.of_series();
+        let fits = select.is_some_and(|select| select.is_match(&series.metric, &series.labels));
+        counts && fits && self.wants_server(server)
     }
 
     /// Whether nothing new is said at this time.
@@ -192,12 +197,7 @@ impl Rule {
 
     /// A rule about several metrics has an alert for each of them.
     pub(crate) fn tells_metrics_apart(&self) -> bool {
-        match &self.condition {
-            Condition::Threshold(Threshold { select, .. }) | Condition::SeriesAbsent(select) => {
-                select.metric.exact().is_none()
-            }
-            Condition::MetricAbsent(_) | Condition::Silence => false,
-        }
+        self.condition.of_series().is_some_and(|select| select.metric.exact().is_none())
     }
 
     pub(crate) fn pace(&self) -> Pace {
@@ -216,6 +216,28 @@ impl Rule {
         match &self.condition {
             Condition::Threshold(Threshold { measure: Measure::Change { over_ms, .. }, .. }) => *over_ms,
             _ => 0,
+        }
+    }
+}
+
+impl Condition {
+    /// What a series is held against, now or in the time to come.
+    pub(crate) fn threshold(&self) -> Option<&Threshold> {
+        match self {
+            Self::Threshold(threshold) | Self::Forecast(Forecast { beyond: threshold, .. }) => {
+                Some(threshold)
+            }
+            Self::SeriesAbsent(_) | Self::MetricAbsent(_) | Self::Silence => None,
+        }
+    }
+
+    /// Which series have an alert of their own.
+    pub(crate) fn of_series(&self) -> Option<&Selector> {
+        match self {
+            Self::Threshold(Threshold { select, .. })
+            | Self::Forecast(Forecast { beyond: Threshold { select, .. }, .. })
+            | Self::SeriesAbsent(select) => Some(select),
+            Self::MetricAbsent(_) | Self::Silence => None,
         }
     }
 }

@@ -101,8 +101,11 @@ impl Server {
         self.open = Open { alerts: said.into_iter().map(|a| (a.fingerprint.clone(), a)).collect() };
         for watched in &mut self.series {
             for watch in &mut watched.rules {
-                let said = self.open.said_of(rules.rule(watch.rule), name, &watched.series);
-                watch.hold = watch.hold.reconcile(said);
+                let rule = rules.rule(watch.rule);
+                let said = self.open.said_of(rule, name, &watched.series);
+                // a younger trend may foretell what was never said: that has to hold anew
+                let is_new = said.is_none() && watch.hold.is_firing() && is_forecast(rule);
+                watch.hold = if is_new { Hold::Idle } else { watch.hold.reconcile(said) };
             }
         }
         for Missing { watch, .. } in &mut self.missing {
@@ -203,7 +206,7 @@ impl Server {
             return;
         }
         self.forget(rules, window.start - FORGET_SERIES_MS);
-        let slot = |series| self.slot(rules, &frame.server, series, window.end);
+        let slot = |series: &Series| self.slot(rules, &frame.server, series, window.end);
         self.slots = frame.layout.iter().map(slot).collect();
         self.layout.clone_from(&frame.layout);
         self.look_at_layout(rules);
@@ -295,7 +298,7 @@ impl Server {
         for alert in self.open.alerts.values() {
             let Some(number) = rules.number_of(&alert.rule) else { continue };
             // what is about absence does not end with it
-            if !matches!(rules.rule(number).condition, Condition::Threshold(_)) {
+            if rules.rule(number).condition.threshold().is_none() {
                 continue;
             }
             let mut same = self.series.iter().filter(|watched| watched.is_of(alert)).peekable();
@@ -442,6 +445,10 @@ fn anomaly(frame: &AggregateFrame, series: &Series, value: f64, judgement: &Judg
 fn silences_of(rules: &RuleSet, name: &str) -> Vec<u16> {
     let wanted = |rule: &Rule| matches!(rule.condition, Condition::Silence) && rule.wants_server(name);
     rules.numbered().filter(|(_, rule)| wanted(rule)).map(|(number, _)| number).collect()
+}
+
+fn is_forecast(rule: &Rule) -> bool {
+    matches!(rule.condition, Condition::Forecast(_))
 }
 
 fn awaits(rules: &RuleSet, name: &str) -> bool {

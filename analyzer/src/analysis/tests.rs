@@ -1,6 +1,7 @@
 //! The pure core: what is said once, and what a crash may not change.
 
 mod crash;
+mod foresee;
 mod kinds;
 mod reload;
 mod silence;

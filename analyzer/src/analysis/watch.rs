@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use tidewatch_schemas::{Alert, Labels, Series, SeriesKind};
 
-use super::{Open, Output, server::Watched};
+use super::{Open, Output, foresee::Foresight, server::Watched};
 use crate::{
     detect::{Band, Figures, Judgement},
     incident::{self, Over, Window, series_fingerprint, server_fingerprint, words},
-    rules::{Condition, Hold, Measure, Of, Rule, RuleSet, Selector, Threshold, Trail, Transition},
+    rules::{Condition, Hold, Measure, Of, Rule, RuleSet, Threshold, Trail, Transition},
 };
 
 /// One rule on one series, or on the server as a whole.
@@ -23,6 +23,8 @@ pub(super) struct Watch {
     pub(super) judged: i64,
     /// Of a rule about a change over time.
     trail: Option<Box<Trail>>,
+    /// Of a forecast.
+    pub(super) foresight: Option<Box<Foresight>>,
 }
 
 /// A rule about a metric of which the server may have no series at all.
@@ -46,17 +48,20 @@ pub(super) struct Ratio {
 impl Watch {
     /// `said` is the start of the alert that is open.
     pub(super) fn new(rule: u16, said: Option<i64>, judged: i64) -> Self {
-        Self { rule, hold: Hold::Idle.reconcile(said), judged, trail: None }
+        Self { rule, hold: Hold::Idle.reconcile(said), judged, trail: None, foresight: None }
     }
 
     /// The series is not reported any more: what was known of it is of no use.
     pub(super) fn reset(&mut self) {
         self.hold = Hold::Idle;
         self.trail = None;
+        self.foresight = None;
     }
 
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.trail.as_ref().map_or(0, |trail| trail.bytes())
+        let trail = self.trail.as_ref().map_or(0, |trail| trail.bytes());
+        let foresight = self.foresight.as_ref().map_or(0, |_| size_of::<Foresight>());
+        size_of::<Self>() + trail + foresight
     }
 
     /// What is compared with the limit, if the window shows it.
@@ -90,7 +95,7 @@ impl Watch {
         value.is_finite().then_some(value)
     }
 
-    fn step(&mut self, rule: &Rule, holds: bool, window: Window) -> Option<Transition> {
+    pub(super) fn step(&mut self, rule: &Rule, holds: bool, window: Window) -> Option<Transition> {
         self.judged = window.end;
         // in a time of quiet nothing new begins, and no wait runs
         let holds = holds && (self.hold.is_firing() || !rule.is_quiet_at(window.start));
@@ -129,23 +134,23 @@ impl At<'_> {
         judgement: Option<&Judgement>,
     ) {
         let series = &watched.series;
+        // which rules are about this series was decided when it was first seen
         for watch in &mut watched.rules {
             let rule = self.rules.rule(watch.rule);
-            // which rules are about this series was decided when it was first seen
-            match &rule.condition {
-                // a ratio is asked for when all series of the window are known
-                Condition::Threshold(Threshold { measure: Measure::Ratio(_), .. })
-                | Condition::MetricAbsent(_)
-                | Condition::Silence => {}
-                Condition::Threshold(threshold) => {
-                    // a change or a score that is not known yet ends nothing
-                    watch.judged = self.window.end;
-                    let value = watch.value(threshold, series, self.window, figures, judgement);
-                    let Some(value) = value else { continue };
-                    let band = judgement.filter(|judgement| judgement.is_warm()).map(Judgement::band);
-                    self.judge(rule, threshold, watch, (series, value, band));
-                }
-                Condition::SeriesAbsent(_) => self.lost(rule, watch, series, false),
+            let Some(threshold) = rule.condition.threshold() else {
+                // it asks for no value, only whether the series is there
+                self.lost(rule, watch, series, false);
+                continue;
+            };
+            // a ratio is asked for when all series of the window are known
+            if matches!(threshold.measure, Measure::Ratio(_)) {
+                continue;
+            }
+            // a change or a score that is not known yet ends nothing
+            watch.judged = self.window.end;
+            if let Some(value) = watch.value(threshold, series, self.window, figures, judgement) {
+                let band = judgement.filter(|judgement| judgement.is_warm()).map(Judgement::band);
+                self.judge(rule, watch, (series, value, band));
             }
         }
     }
@@ -171,12 +176,12 @@ impl At<'_> {
         let Watched { series, rules, .. } = watched;
         let Some(watch) = rules.get_mut(watch as usize) else { return };
         let rule = self.rules.rule(watch.rule);
-        let Condition::Threshold(threshold) = &rule.condition else { return };
+        let Some(threshold) = rule.condition.threshold() else { return };
         let dividend = figure(threshold.of, figures.0, series.kind);
         let divisor = figure(threshold.of, figures.1, by);
         let ratio = dividend.zip(divisor).map(|(dividend, divisor)| dividend / divisor);
         if let Some(ratio) = ratio.filter(|ratio| ratio.is_finite()) {
-            self.judge(rule, threshold, watch, (&*series, ratio, None));
+            self.judge(rule, watch, (&*series, ratio, None));
         }
     }
 
@@ -198,7 +203,16 @@ impl At<'_> {
         }
     }
 
-    fn judge(
+    /// What a rule makes of the value that it asked for.
+    fn judge(&mut self, rule: &Rule, watch: &mut Watch, odd: (&Series, f64, Option<Band>)) {
+        match &rule.condition {
+            Condition::Threshold(threshold) => self.compare(rule, threshold, watch, odd),
+            Condition::Forecast(forecast) => self.foresee(rule, forecast, watch, odd.0, odd.1),
+            Condition::SeriesAbsent(_) | Condition::MetricAbsent(_) | Condition::Silence => {}
+        }
+    }
+
+    fn compare(
         &mut self,
         rule: &Rule,
         threshold: &Threshold,
@@ -233,7 +247,7 @@ impl At<'_> {
         }
     }
 
-    fn resolve(&mut self, rule: &Rule, series: &Series, ends_at: i64, over: Over<'_>) {
+    pub(super) fn resolve(&mut self, rule: &Rule, series: &Series, ends_at: i64, over: Over<'_>) {
         let fingerprint = series_fingerprint(rule, self.server, &series.metric, &series.labels);
         self.open.resolve(&fingerprint, ends_at, self.window.end, over, self.out);
     }
@@ -249,7 +263,7 @@ pub(super) fn watches_of(
 ) -> Box<[Watch]> {
     let wanted = rules.numbered().filter(|(_, rule)| rule.watches(server, series));
     // an alert said before we knew this series goes on
-    let watch = |(number, rule)| Watch::new(number, open.said_of(rule, server, series), seen);
+    let watch = |(number, rule): (u16, &Rule)| Watch::new(number, open.said_of(rule, server, series), seen);
     wanted.map(watch).collect()
 }
 
@@ -302,11 +316,8 @@ pub(super) fn ratios_of(rules: &RuleSet, known: &[Watched], slots: &[u32], layou
     let mut ratios = Vec::new();
     for ((index, &slot), series) in (0_u32..).zip(slots).zip(layout) {
         for (watch, state) in (0_u32..).zip(&known[slot as usize].rules) {
-            let Condition::Threshold(Threshold { measure: Measure::Ratio(by), .. }) =
-                &rules.rule(state.rule).condition
-            else {
-                continue;
-            };
+            let threshold = rules.rule(state.rule).condition.threshold();
+            let Some(Threshold { measure: Measure::Ratio(by), .. }) = threshold else { continue };
             let places = places.get_or_insert_with(|| {
                 (0_u32..).zip(layout).map(|(place, s)| ((s.metric.as_str(), &s.labels), place)).collect()
             });
@@ -320,14 +331,11 @@ pub(super) fn ratios_of(rules: &RuleSet, known: &[Watched], slots: &[u32], layou
 
 /// Whether an open alert is one that the rule would speak of.
 pub(super) fn covers(rule: &Rule, server: &str, alert: &Alert) -> bool {
-    let of_series = |select: &Selector| {
-        let metric = alert.metric.as_ref().filter(|metric| select.is_match(metric, &alert.labels))?;
-        Some(series_fingerprint(rule, server, metric, &alert.labels))
-    };
-    let fingerprint = match &rule.condition {
-        Condition::Threshold(threshold) => of_series(&threshold.select),
-        Condition::SeriesAbsent(select) => of_series(select),
-        Condition::MetricAbsent(_) | Condition::Silence => Some(server_fingerprint(&rule.name, server)),
+    let fingerprint = if let Some(select) = rule.condition.of_series() {
+        let metric = alert.metric.as_ref().filter(|metric| select.is_match(metric, &alert.labels));
+        metric.map(|metric| series_fingerprint(rule, server, metric, &alert.labels))
+    } else {
+        Some(server_fingerprint(&rule.name, server))
     };
     rule.wants_server(server) && fingerprint.as_ref() == Some(&alert.fingerprint)
 }

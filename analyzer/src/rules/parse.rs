@@ -8,10 +8,11 @@ use tidewatch_schemas::{Limits, validate::check_metric_name};
 use tidewatch_service_kit::config::duration;
 
 use super::{
-    Condition, LEARNED, LabelMatcher, Matcher, Measure, Of, Recurring, Rule, RuleError, RuleSet, Selector,
-    Side, Threshold,
+    Condition, Forecast, LEARNED, LabelMatcher, Matcher, Measure, Of, Recurring, Rule, RuleError, RuleSet,
+    Selector, Side, Threshold,
     raw::{Absent, File, Raw, Text},
 };
+use crate::trend::FURTHEST_MS;
 
 /// The least time after which something counts as absent: a window needs some seconds to get here.
 const LEAST_SILENCE_MS: i64 = 30_000;
@@ -20,6 +21,8 @@ const LONGEST_WAIT_MS: i64 = 30 * 86_400_000;
 /// A change needs some windows, and what a new owner has to read again is limited.
 const LEAST_SPAN_MS: i64 = 30_000;
 const LONGEST_SPAN_MS: i64 = 6 * 3_600_000;
+/// A forecast needs some minutes to be made.
+const LEAST_HORIZON_MS: i64 = 600_000;
 
 /// A series keeps the number of each rule about it in 16 bits.
 const MOST_RULES: usize = 10_000;
@@ -79,7 +82,10 @@ fn check(raw: Raw, line: u64) -> Result<Rule, Wrong> {
     let hold_ms = millis(raw.hold.as_ref())?;
     let keep_ms = millis(raw.keep.as_ref())?;
     let condition = match (&raw.metric, &raw.absent) {
-        (Some(metric), None) => Condition::Threshold(threshold(&raw, metric, line)?),
+        (Some(metric), None) => match &raw.within {
+            Some(within) => Condition::Forecast(forecast(&raw, metric, within, line)?),
+            None => Condition::Threshold(threshold(&raw, metric, line)?),
+        },
         (metric, Some(absent)) => missing(&raw, metric.as_ref(), absent, hold_ms)?,
         (None, None) => return Err((line, "a rule needs a `metric`, or `absent: server`".into())),
     };
@@ -123,8 +129,12 @@ fn missing(
     if let Some(of) = &raw.of {
         return Err(wrong(of, "a rule about what is absent has no `of`"));
     }
-    for (key, text) in [("change_over", &raw.change_over), ("per", &raw.per), ("divided_by", &raw.divided_by)]
-    {
+    for (key, text) in [
+        ("change_over", &raw.change_over),
+        ("per", &raw.per),
+        ("divided_by", &raw.divided_by),
+        ("within", &raw.within),
+    ] {
         if let Some(text) = text {
             return Err(wrong(text, format!("a rule about what is absent has no `{key}`")));
         }
@@ -161,6 +171,23 @@ fn select(raw: &Raw, metric: &Text) -> Result<Selector, Wrong> {
     }
     let label = |text: &Text| LabelMatcher::parse(&text.value).map_err(|message| wrong(text, message));
     Ok(Selector { metric: parsed, labels: raw.labels.iter().map(label).collect::<Result<_, _>>()? })
+}
+
+fn forecast(raw: &Raw, metric: &Text, within: &Text, line: u64) -> Result<Forecast, Wrong> {
+    if let Some(clear) = raw.clear_above.as_ref().or(raw.clear_below.as_ref()) {
+        return Err(wrong(clear, "a forecast ends by itself: it has no level that clears"));
+    }
+    if let Some(of) = raw.of.as_ref().filter(|of| of.value == Of::Score) {
+        return Err(wrong(of, "a score goes nowhere: a forecast is of another figure"));
+    }
+    if let Some(over) = &raw.change_over {
+        return Err(wrong(over, "a forecast is of a value, not of its change: without `change_over`"));
+    }
+    let within_ms = millis(Some(within))?;
+    if !(LEAST_HORIZON_MS..=FURTHEST_MS).contains(&within_ms) {
+        return Err(wrong(within, "`within` is 10m at least and 32h at most"));
+    }
+    Ok(Forecast { beyond: threshold(raw, metric, line)?, within_ms })
 }
 
 fn threshold(raw: &Raw, metric: &Text, line: u64) -> Result<Threshold, Wrong> {

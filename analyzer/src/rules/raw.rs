@@ -34,6 +34,7 @@ pub(super) struct Raw {
     pub(super) change_over: Option<Text>,
     pub(super) per: Option<Text>,
     pub(super) divided_by: Option<Text>,
+    pub(super) within: Option<Text>,
     #[serde(rename = "for")]
     pub(super) hold: Option<Text>,
     pub(super) keep: Option<Text>,

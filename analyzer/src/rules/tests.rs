@@ -73,6 +73,13 @@ fn a_wrong_file_is_told_which_line_and_why() {
         "no `per`",
     );
     wrong("rules:\n  - name: a\n    absent: server\n    for: 60s\n    keep: 60s\n", 5, "no `keep`");
+    wrong("rules:\n  - name: a\n    absent: server\n    for: 60s\n    within: 1h\n", 5, "no `within`");
+    wrong(&format!("{base}    within: 5m\n"), 5, "10m at least and 32h at most");
+    wrong(&format!("{base}    within: 2d\n"), 5, "10m at least and 32h at most");
+    wrong(&format!("{base}    within: 1h\n    clear_below: 0\n"), 6, "ends by itself");
+    wrong(&format!("{base}    within: 1h\n    of: score\n"), 6, "goes nowhere");
+    wrong(&format!("{base}    within: 1h\n    change_over: 5m\n"), 6, "without `change_over`");
+    wrong("rules:\n  - name: a\n    metric: m\n    within: 1h\n", 2, "`above` or `below`");
 }
 
 #[test]
@@ -84,21 +91,21 @@ fn each_kind_of_rule_is_understood() {
   - {name: score, metric: 'm_*', of: score, above: 2}
   - {name: lost, metric: m, absent: series, for: 1m, keep: 1m}
   - {name: never, metric: m, absent: metric, for: 2h}
+  - {name: ahead, metric: m, divided_by: n, above: 1, within: 6h}
 ",
     )
     .unwrap();
-    let measure = |i: usize| match &set.rules[i].condition {
-        Condition::Threshold(threshold) => threshold.measure.clone(),
-        other => panic!("{other:?}"),
-    };
+    let measure = |i: usize| set.rules[i].condition.threshold().unwrap().measure.clone();
     assert_eq!(measure(0), Measure::Change { over_ms: 600_000, per_ms: 3_600_000 });
     assert_eq!(measure(1), Measure::Ratio("n".to_owned()));
     assert_eq!(measure(2), Measure::Figure);
     assert!(matches!(set.rules[3].condition, Condition::SeriesAbsent(_)));
     assert!(matches!(set.rules[4].condition, Condition::MetricAbsent(_)));
+    assert!(matches!(set.rules[5].condition, Condition::Forecast(_)));
+    assert_eq!(measure(5), Measure::Ratio("n".to_owned()));
     assert_eq!((set.longest_wait_ms(), set.longest_span_ms()), (7_200_000, 600_000));
     let apart: Vec<bool> = set.rules.iter().map(Rule::tells_metrics_apart).collect();
-    assert_eq!(apart, [false, false, true, false, false]);
+    assert_eq!(apart, [false, false, true, false, false, false]);
 }
 
 #[test]
@@ -141,6 +148,18 @@ fn what_is_kept_of_a_set_is_what_watches_for_the_same() {
     let alone =
         rules("rules:\n  - {name: c, metric: m, above: 1}\n  - {name: b, metric: m, above: 1}").unwrap();
     assert_eq!(alone.kept_from(&before), [None, Some(0)], "by its name, wherever it stands");
+}
+
+#[test]
+fn a_limit_with_a_time_is_a_forecast() {
+    let text =
+        "rules:\n  - name: a\n    metric: m\n    below: 5\n    within: 6h\n    for: 10m\n    labels: [x=y]\n";
+    let rule = rules(text).unwrap().rules.remove(0);
+    let Condition::Forecast(forecast) = &rule.condition else { panic!("{rule:?}") };
+    assert_eq!((forecast.beyond.limit, forecast.beyond.side), (5.0, Side::Below));
+    assert_eq!((forecast.within_ms, rule.hold_ms), (6 * 3_600_000, 600_000));
+    assert!(rule.watches("s", &Series::gauge("m", "").with("x", "y")));
+    assert!(!rule.watches("s", &Series::gauge("m", "")));
 }
 
 #[test]
