@@ -69,6 +69,16 @@ fn rates_changes_and_ratios_are_what_they_were() {
 }
 
 #[test]
+fn a_line_that_is_drawn_ahead_is_a_forecast() {
+    let expr = "predict_linear(a{x=\"1\"}[6h], 4 * 3600) / 1024 < 2";
+    let OurCondition::Forecast(forecast) = rule(expr).condition else { panic!() };
+    assert_eq!((forecast.within_ms, forecast.beyond.limit), (4 * 3_600_000, 2_048.0));
+    assert_eq!((forecast.beyond.side, forecast.beyond.of), (Side::Below, Some(Of::Last)));
+    let notes = one(expr).notes;
+    assert!(notes.iter().any(|note| note.text.contains("not through 6h")), "{notes:?}");
+}
+
+#[test]
 fn absence_is_asked_of_each_server_and_said_so() {
     let import = one("absent(node_load1{a=\"b\"})");
     assert!(import.notes.iter().any(|note| note.text.contains("each server")), "{:?}", import.notes);
@@ -125,7 +135,9 @@ fn what_does_not_fit_is_listed_with_its_reason() {
         ("sum(a) > 1", "`sum`"),
         ("a > 1 and b > 1", "`and`"),
         ("avg_over_time(a[5m]) > 1", "avg_over_time"),
-        ("predict_linear(a[1h], 3600) < 0", "predict_linear"),
+        ("deriv(a[1h]) < 0", "deriv"),
+        ("predict_linear(a[6h], 4 * 86400) < 0", "32h at most"),
+        ("predict_linear(a[6h], b) < 0", "no number"),
         ("irate(a[5m]) > 1", "irate"),
         ("time() - a > 60", "time()"),
         ("abs(a) > 1", "abs()"),

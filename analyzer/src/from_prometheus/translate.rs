@@ -24,6 +24,8 @@ enum Base {
     /// A gauge's change in all of that time.
     Delta(Select, i64),
     Ratio(Select, String),
+    /// Where it is in so many milliseconds, by a line through so many.
+    Ahead(Select, i64, i64),
 }
 
 /// `factor * base + offset`; a number when there is no base.
@@ -103,10 +105,19 @@ fn of_base(base: &Base) -> Result<(Keys, Vec<String>), String> {
             (select, vec![("of", "last".to_owned()), ("change_over", time.clone()), ("per", time)])
         }
         Base::Ratio(select, by) => (select, vec![("divided_by", quoted(by)), ("of", "last".to_owned())]),
+        Base::Ahead(select, _, within) => {
+            (select, vec![("of", "last".to_owned()), ("within", duration(*within))])
+        }
     };
     let (mut keys, mut notes) = of_select(select)?;
     if matches!(base, Base::Ratio(..)) {
         notes.push("divided by nothing it has no value here, and is infinite there".to_owned());
+    }
+    if let Base::Ahead(_, over, _) = base {
+        notes.push(format!(
+            "a line through as much as is straight, not through {}; what is beyond the limit already is not foretold",
+            duration(*over)
+        ));
     }
     keys.extend(more);
     Ok((keys, notes))
@@ -249,8 +260,14 @@ fn call(name: &str, args: &[Expr]) -> Result<Linear, String> {
                 "`{name}` looks at two samples: a rule looks at windows of 10 s, or use `rate`"
             ));
         }
-        ("predict_linear" | "deriv", _) => {
-            return Err(format!("`{name}` draws a line through a time: `change_over` takes its two ends"));
+        ("predict_linear", [Expr::Range(select, over), within]) => {
+            let Linear { base: None, offset: seconds, .. } = linear(within)? else {
+                return Err("`predict_linear` looks ahead for a time that is no number".to_owned());
+            };
+            Base::Ahead(select.clone(), *over, (seconds * 1_000.0).round() as i64)
+        }
+        ("deriv", _) => {
+            return Err("`deriv` draws a line through a time: `change_over` takes its two ends".to_owned());
         }
         ("time", _) => {
             return Err("`time()` is the clock's: `change_over` tells of what does not move".to_owned());
