@@ -50,7 +50,7 @@ const BEND: f64 = 4.0;
 const BENT: f64 = 0.2;
 
 /// The state of one series, 200 bytes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Trend {
     /// Means of the parts of the picture, oldest first; not a number where nothing came.
     points: [f64; POINTS],
@@ -72,26 +72,6 @@ pub struct Trend {
     /// How many of `points` there are, and their length: 2^level minutes.
     n: u8,
     level: u8,
-}
-
-impl Default for Trend {
-    fn default() -> Self {
-        Self {
-            points: [0.0; POINTS],
-            start: 0,
-            minute: 0,
-            mean: 0.0,
-            values: 0,
-            part: 0.0,
-            minutes: 0,
-            held: [0.0; STEP - 1],
-            odd: 0,
-            usual: 0.0,
-            learned: 0,
-            n: 0,
-            level: 0,
-        }
-    }
 }
 
 impl Trend {
