@@ -1,7 +1,7 @@
 //! A forecast on one series: the trend of its values, and the alert while a limit comes near.
 //!
-//! In: the value of each window. Out: transitions, as those of a threshold. Invariant: an alert that was said goes on until it is
-//! known to be over, also when the trend is younger than the alert.
+//! In: the value of each window. Out: alerts that begin and end, as those of a threshold. Invariant: an alert that was said
+//! goes on until it is known to be over, also when the trend is younger than the alert.
 
 use tidewatch_schemas::Series;
 

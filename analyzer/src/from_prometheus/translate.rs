@@ -142,7 +142,10 @@ fn of_select(select: &Select) -> Result<(Keys, Vec<String>), String> {
             "job" | "instance" => notes.push(format!(
                 "left out {label}{operator}{value:?}: Prometheus sets it when it scrapes; `server` chooses servers"
             )),
-            _ => labels.push(format!("{label}{operator}{}", if operator.ends_with('~') { text(value) } else { exact(value) })),
+            _ => {
+                let value = if operator.ends_with('~') { text(value) } else { exact(value) };
+                labels.push(format!("{label}{operator}{value}"));
+            }
         }
     }
     let [metric] = &metrics[..] else { return Err("it does not name one metric".to_owned()) };

@@ -1,7 +1,7 @@
 //! What a forecast says: when a limit is reached, as a range, and how fast the series goes.
 //!
-//! In: a rule, the series, its course. Out: an `Alert`. Times are rounded so that the range that is said encloses the one that
-//! was found.
+//! In: a rule, the series, its course. Out: an `Alert`. Times are rounded so that the range that is said encloses the one
+//! that was found.
 
 use tidewatch_schemas::{Alert, Series};
 

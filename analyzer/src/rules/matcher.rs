@@ -115,7 +115,7 @@ fn unquote(text: &str) -> &str {
 }
 
 fn anchored(pattern: &str) -> Result<Regex, String> {
-    let wrong = |error| format!("`{pattern}` is no regular expression: {error}");
+    let wrong = |error: regex_lite::Error| format!("`{pattern}` is no regular expression: {error}");
     // alone first: `a)(b` would be good inside the group that anchors it
     Regex::new(pattern).map_err(wrong)?;
     Regex::new(&format!("^(?:{pattern})$")).map_err(wrong)
