@@ -42,7 +42,7 @@ impl Recurring {
         let minutes = time.div_euclid(MINUTE_MS);
         let (day, minute) = (minutes.div_euclid(DAY_MINUTES), minutes.rem_euclid(DAY_MINUTES));
         // 1 January 1970 was a Thursday
-        let is_on = |day: i64| self.days >> (day + 3).rem_euclid(7) & 1 == 1;
+        let is_on = |day: i64| (self.days >> (day + 3).rem_euclid(7)) & 1 == 1;
         if self.from < self.to {
             is_on(day) && (self.from..self.to).contains(&minute)
         } else {
@@ -58,7 +58,7 @@ fn parse_days(text: &str) -> Option<u8> {
         let (first, last) = (number(first)?, number(last)?);
         // from Friday to Monday goes over the end of the week
         let count = (last + DAYS.len() - first) % DAYS.len();
-        Some((first..=first + count).fold(days, |days, day| days | 1 << (day % DAYS.len())))
+        Some((first..=first + count).fold(days, |days, day| days | (1 << (day % DAYS.len()))))
     })
 }
 
