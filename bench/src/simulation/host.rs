@@ -115,7 +115,7 @@ fn put(frame: &mut AggregateFrame, index: usize, value: f64, spread: f64) {
     let growth = value * (WINDOW_MS as f64 / 1_000.0);
     let first = frame.last[index] + growth / samples;
     let last = frame.last[index] + growth;
-    frame.sum[index] = (first + last) / 2.0 * samples;
+    frame.sum[index] = f64::midpoint(first, last) * samples;
     (frame.min[index], frame.max[index]) = (first, last);
     (frame.first[index], frame.last[index]) = (first, last);
     frame.m2[index] = (last - first).powi(2);

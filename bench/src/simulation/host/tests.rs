@@ -6,7 +6,9 @@ use super::*;
 use crate::simulation::{Kind, Plan, WINDOWS_A_DAY, incident::tests::EXTENT};
 
 /// The values of all series over some windows; `None` where the server was silent.
-fn seen(host: &mut Host, windows: std::ops::Range<i64>) -> Vec<Option<Vec<f64>>> {
+type Seen = Vec<Option<Vec<f64>>>;
+
+fn seen(host: &mut Host, windows: std::ops::Range<i64>) -> Seen {
     windows.map(|window| host.window(window).is_some().then(|| host.values().to_vec())).collect()
 }
 
@@ -15,7 +17,7 @@ fn of(host: &Host, metric: &str) -> usize {
 }
 
 /// A server while an incident is on, and the same server without it.
-fn pair(kind: Kind) -> (Host, Vec<Option<Vec<f64>>>, Vec<Option<Vec<f64>>>) {
+fn pair(kind: Kind) -> (Host, Seen, Seen) {
     let plan = Plan::new(9, EXTENT).unwrap();
     let incident = plan.incidents.iter().find(|incident| incident.kind == kind).unwrap();
     let number = incident.servers[0];
