@@ -1,8 +1,8 @@
 # Every way into the checkout. The work is done in scripts/ and deploy/local/; this names it.
 .DEFAULT_GOAL := help
-.PHONY: help up down status build test bench-stream bench-sink bench-packing bench-query eval-detection check-plans simulate-crashes fault-runs broken-builds fmt lint clean-data
+.PHONY: help up down status build test bench-stream bench-sink bench-packing bench-query bench-analyzer bench-fleet eval-detection check-plans simulate-crashes fault-runs broken-builds fmt lint clean-data
 # By the environment, not before the command: make then runs the script without a shell in between, whose death would hide make's.
-export DETACH PARTS QUICK THREADS PEERS PROFILE
+export DETACH PARTS QUICK THREADS PEERS PROFILE SEED
 MAKEFLAGS += --no-print-directory
 
 help: ## this list
@@ -39,6 +39,12 @@ bench-query: ## the query API's answers, from Redis and from PostgreSQL, beside 
 
 eval-detection: ## the detector on labelled series of ../shared/eval (TIDEWATCH_EVAL), beside its references and simple peers
 	@scripts/eval.sh
+
+bench-analyzer: ## the analyzer's core: values a second, bytes a series, its replay; Random Cut Forest beside it (PARTS="core forest", QUICK=1)
+	@scripts/bench.sh analyzer
+
+bench-fleet: ## what the analyzer says of a simulated fleet in which forty things go wrong (SEED=1, QUICK=1)
+	@scripts/bench.sh fleet
 
 check-plans: ## every statement planned on 50 M rows: none may read a large table from end to end (QUICK=1)
 	@scripts/bench.sh plans

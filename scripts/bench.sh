@@ -14,6 +14,7 @@ case $1 in
     stream) packages+=(-p tidewatch-stream-processor) ;;
     sink | packing) packages+=(-p tidewatch-sink) ;;
     query | plans) packages+=(-p tidewatch-sink -p tidewatch-visualizer) ;;
+    analyzer | fleet) packages=(-p tidewatch-bench) ;;
 esac
 
 if [[ -z ${TIDEWATCH_TEST_PROGRAMS:-} ]]; then
@@ -21,6 +22,14 @@ if [[ -z ${TIDEWATCH_TEST_PROGRAMS:-} ]]; then
     TIDEWATCH_TEST_PROGRAMS=${CARGO_TARGET_DIR:-$repo/target}/$profile
 fi
 export TIDEWATCH_TEST_PROGRAMS
+if [[ $1 == analyzer ]]; then
+    # a project of its own: the peer is no dependency of ours
+    cargo build --locked --profile "$profile" --manifest-path bench/peers/forest/Cargo.toml --target-dir bench/peers/target/forest
+fi
 venv=$(scripts/venv.sh)
-java_program || die "Java 17 or later is missing: run scripts/install.sh"
+case $1 in
+    # no Kafka, so no Java
+    analyzer | fleet) REPLY= ;;
+    *) java_program || die "Java 17 or later is missing: run scripts/install.sh" ;;
+esac
 TIDEWATCH_BENCH_JAVA=$REPLY PYTHONDONTWRITEBYTECODE=1 exec "$venv/bin/python" "$bench"
