@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
 use tidewatch_schemas::Origin;
 
 use super::{History, at, hour_of};
-use crate::{Error, ExpectationRow, Tier, WindowRow};
+use crate::{Error, ExpectationRow, PackedTier, Tier, WindowRow};
 
 /// Most windows that one answer holds; a larger one is [`Error::TooMuch`].
 pub const MAX_WINDOWS: usize = 500_000;
@@ -45,6 +45,40 @@ impl History {
                 return Err(Error::TooMuch(MAX_WINDOWS));
             }
             rows.iter().map(window).collect()
+        })
+        .await
+    }
+
+    /// When the oldest window of these series in `[from_ms, to_ms)` may start, milliseconds: of a packed one its hour. `None`:
+    /// there is none.
+    pub async fn oldest_window(
+        &self,
+        series: &[i32],
+        tier: PackedTier,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<Option<i64>, Error> {
+        if series.is_empty() || from_ms >= to_ms {
+            return Ok(None);
+        }
+        // the oldest of each is one step into an index: the view would unpack every hour for it
+        let query = format!(
+            "SELECT min(r.ts) FROM UNNEST($1::integer[]) AS k(id) CROSS JOIN LATERAL (
+                 (SELECT ts FROM {} WHERE series_id = k.id AND ts >= $2 AND ts < $3 ORDER BY ts LIMIT 1)
+                 UNION ALL
+                 (SELECT hour FROM {} WHERE series_id = k.id AND hour >= $4 AND hour < $3 ORDER BY hour LIMIT 1)) r",
+            tier.tier().table(),
+            tier.table()
+        );
+        self.guard(async {
+            let oldest: Option<DateTime<Utc>> = sqlx::query_scalar(AssertSqlSafe(query))
+                .bind(series)
+                .bind(at(from_ms))
+                .bind(at(to_ms))
+                .bind(hour_of(from_ms))
+                .fetch_one(self.pool())
+                .await?;
+            Ok(oldest.map(|ts| ts.timestamp_millis().max(from_ms)))
         })
         .await
     }

@@ -376,3 +376,27 @@ async fn packed_partitions_go_with_their_time() {
             .expect("left");
     assert_eq!(left, (0, 0));
 }
+
+#[tokio::test]
+async fn the_oldest_window_is_found_packed_or_not() {
+    let (db, mut conn) = database().await;
+    let (_, series) = server(&mut conn, "web").await;
+    let begin = T0 + 600_000;
+    let oldest = async |from: i64, to: i64| {
+        let found = db.store.history.oldest_window(&series, PackedTier::TenSeconds, from, to).await;
+        found.expect("oldest")
+    };
+    assert_eq!(oldest(0, begin + HOUR).await, None);
+    write(&mut conn, Tier::TenSeconds, &values(&series, begin, 400)).await;
+    assert_eq!(oldest(0, begin + HOUR).await, Some(begin));
+    assert_eq!(oldest(begin + 5_000, begin + HOUR).await, Some(begin + 10_000));
+    assert_eq!(oldest(0, begin).await, None);
+    pack_all(&mut conn, PackedTier::TenSeconds, 1_000).await;
+    assert_eq!(oldest(0, begin + HOUR).await, Some(T0), "its hour");
+    assert_eq!(
+        oldest(begin + HOUR, begin + 2 * HOUR).await,
+        Some(begin + HOUR),
+        "not before it was asked for"
+    );
+    assert_eq!(oldest(T0 + 2 * HOUR, T0 + 9 * HOUR).await, None);
+}
