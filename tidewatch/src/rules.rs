@@ -64,7 +64,7 @@ pub(crate) fn run(command: RulesCommand) -> ExitCode {
 
 /// One sentence on standard error.
 #[expect(clippy::print_stderr, reason = "what is wrong is for the person at the terminal")]
-fn refuse(why: &str) -> ExitCode {
+pub(crate) fn refuse(why: &str) -> ExitCode {
     eprintln!("{why}");
     ExitCode::from(EXIT_CONFIG)
 }
@@ -107,8 +107,7 @@ fn run_tests(file: &Path) -> Result<usize, String> {
     let rules = match &tests.rules {
         // as it stands in the file: beside it
         Some(name) => read_rules(&file.parent().unwrap_or(Path::new("")).join(name))?,
-        None => rules::parse(rules::BUILT_IN, Path::new("deploy/rules/host.yaml"))
-            .map_err(|error| error.to_string())?,
+        None => built_in()?,
     };
     let outcomes = rehearse::run(&tests, &Arc::new(rules)).map_err(|error| error.to_string())?;
     for outcome in &outcomes {
@@ -153,8 +152,13 @@ fn read(file: &Path) -> Result<String, String> {
     fs::read_to_string(file).map_err(|error| format!("{}: read file: {error}", file.display()))
 }
 
-fn read_rules(file: &Path) -> Result<RuleSet, String> {
+pub(crate) fn read_rules(file: &Path) -> Result<RuleSet, String> {
     rules::parse(&read(file)?, file).map_err(|error| error.to_string())
+}
+
+/// The rules that hold when no file is given.
+pub(crate) fn built_in() -> Result<RuleSet, String> {
+    rules::parse(rules::BUILT_IN, Path::new("deploy/rules/host.yaml")).map_err(|error| error.to_string())
 }
 
 fn count(number: usize, what: &str) -> String {
