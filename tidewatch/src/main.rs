@@ -6,6 +6,7 @@ use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tidewatch_service_kit::{config, service, telemetry};
 
 mod alerts;
+mod backtest;
 mod detect;
 mod doctor;
 mod export;
@@ -40,6 +41,8 @@ enum Tool {
     Alerts(alerts::AlertsCommand),
     /// Judge history in files as the analyzer would: a score for each row, pictures, alerts in words
     Detect(detect::DetectArgs),
+    /// Say what rules and the learned detector would have said of the history: how many alerts, when, and why
+    Backtest(backtest::BacktestArgs),
     /// Write windows of the history into a file, CSV or Parquet
     Export(export::ExportArgs),
     /// Read a stretch of history from the topics again, and give PostgreSQL what it lacks
@@ -135,6 +138,10 @@ fn run(tool: Tool) -> ExitCode {
         Tool::Simulate(args) => simulate::run(&args),
         Tool::Alerts(alerts::AlertsCommand::Tail(args)) => alerts::tail(&args),
         Tool::Detect(args) => detect::run(&args),
+        Tool::Backtest(args) => match backtest::Books::read(&args) {
+            Ok(books) => runtime.block_on(backtest::run(args, books)),
+            Err(why) => return rules::refuse(&why),
+        },
         Tool::Export(args) => runtime.block_on(export::run(args)),
         Tool::Replay(args) => runtime.block_on(replay::run(args)),
         Tool::Keys(command) => keys::run(command),
