@@ -27,7 +27,7 @@ rules:
   - {name: busy, metric: back.work_total, above: 50}
 """
 SILENT = RULES + "  - {name: silent, absent: server, for: 60s}\n"
-# two of four alerts of `high` do not reach it, and nobody said anything of so little work before
+# two of four loads do not reach it, and so little work is there all the time
 STRICT = RULES.replace("above: 5,", "above: 12,").replace("above: 50", "above: 5")
 
 # (first window, first after it, value); one window alone is too short for `for`

@@ -38,7 +38,7 @@ pub(super) fn differ(before: &[Found], after: &[Found]) -> Changes {
             rest.entry(&found.alert.fingerprint).or_default().push_back(found);
         }
     }
-    let same: BTreeSet<&str> = after.iter().map(id).filter(|id| known.contains(id)).collect();
+    let same: BTreeSet<&str> = after.iter().map(id).filter(|id| known.contains(*id)).collect();
     for found in before.iter().filter(|found| !same.contains(id(found))) {
         let mut others = rest.get_mut(found.alert.fingerprint.as_str());
         // alerts of one fingerprint follow each other in time
