@@ -12,8 +12,8 @@ use tidewatch_store::{
 
 use super::frames::WINDOW_MS;
 
-/// Rows held at once.
-const AT_ONCE: i64 = 200_000;
+/// Rows held at once: an hour of 277 series. A row is some 500 bytes while it is read.
+const AT_ONCE: i64 = 100_000;
 /// Windows of a stretch at least: a packed hour is unpacked for each of them.
 const LEAST: i64 = 6;
 const HOUR_MS: i64 = 3_600_000;
