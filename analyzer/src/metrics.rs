@@ -34,10 +34,10 @@ impl AnalyzerMetrics {
     pub(crate) fn new(m: &Metrics) -> Self {
         let alerts = m.counters(
             "tidewatch_analyzer_alerts_total",
-            "Alert transitions committed, by status",
+            "Alert transitions committed, by status: firing, updated (said again), resolved",
             &["status"],
         );
-        for status in ["firing", "resolved"] {
+        for status in ["firing", "updated", "resolved"] {
             alerts.with_label_values(&[status]);
         }
         let dead_letters = m.counters(
@@ -155,6 +155,7 @@ impl AnalyzerMetrics {
             match output {
                 Output::Anomaly(_) => self.anomalies.inc(),
                 Output::Alert(alert) => self.alerts.with_label_values(&[alert.status.as_str()]).inc(),
+                Output::Again(..) => self.alerts.with_label_values(&["updated"]).inc(),
                 Output::Expectation(_) => self.expectations.inc(),
             }
         }
