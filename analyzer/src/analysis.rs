@@ -10,6 +10,7 @@ mod foresee;
 mod open;
 mod said;
 mod server;
+mod voice;
 mod watch;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -20,6 +21,7 @@ use said::Memory;
 pub use said::Said;
 use server::Server;
 use tidewatch_schemas::{AggregateFrame, AggregateKind, Alert, Anomaly, Expectation};
+use voice::Voice;
 
 use crate::rules::RuleSet;
 
@@ -36,6 +38,8 @@ pub enum Output {
     Alert(Box<Alert>),
     /// One that fires and is said again since more has come, and how often it was.
     Again(Box<Alert>, u32),
+    /// One that has to wait, for too many begin at once; counted, and said when there is room.
+    HeldBack,
     Expectation(Box<Expectation>),
 }
 
@@ -77,6 +81,7 @@ pub struct Analysis {
     servers: BTreeMap<String, Server>,
     /// Of servers that have not been seen yet.
     memory: BTreeMap<String, Memory>,
+    voice: Voice,
     live: bool,
     /// Since when the records of this partition's servers are known without a break.
     seen_since: Option<i64>,
@@ -90,6 +95,7 @@ impl Analysis {
             rules,
             servers: BTreeMap::new(),
             memory: BTreeMap::new(),
+            voice: Voice::default(),
             live: false,
             seen_since: None,
             last_tick: None,
@@ -102,11 +108,12 @@ impl Analysis {
 
     /// Before the replay: when alerts began, so that the replay finds again which of them flapped.
     pub fn recall(&mut self, log: &Said) {
-        self.memory = log.memory().clone();
+        self.memory = log.memory();
     }
 
     /// The replay is through: from here on what is found is said. `log` is what was said.
     pub fn go_live(&mut self, log: Said) {
+        self.voice.budget = log.budget().clone();
         let (mut open, mut memory) = log.by_server();
         for name in open.keys() {
             self.server(name);
@@ -141,12 +148,14 @@ impl Analysis {
         if frame.kind == AggregateKind::Delta {
             return Taken::Ignored;
         }
-        let said = out.len();
         let rules = Arc::clone(&self.rules);
-        let taken = self.server(&frame.server).step(&rules, frame, stamp, out);
-        if !self.live {
-            out.truncate(said);
+        let mut voice = std::mem::take(&mut self.voice);
+        let taken = self.server(&frame.server).step(&rules, frame, stamp, &mut voice);
+        if self.live {
+            out.append(&mut voice.said);
         }
+        voice.said.clear();
+        self.voice = voice;
         taken
     }
 
@@ -169,8 +178,9 @@ impl Analysis {
         }
         let Some(since) = self.seen_since.filter(|_| sight == Sight::Clear) else { return };
         for (name, server) in &mut self.servers {
-            server.tick(&self.rules, name, since, now, out);
+            server.tick(&self.rules, name, since, now, &mut self.voice);
         }
+        out.append(&mut self.voice.said);
         let memory = &mut self.memory;
         self.servers.retain(|name, server| {
             let is_wanted = server.is_wanted(now - FORGET_SERVER_MS);

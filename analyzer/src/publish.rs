@@ -81,6 +81,8 @@ impl Publisher {
                 let status = alert.status.as_str();
                 self.send_alert(partition, alert, status, status)
             }
+            // counted, not sent
+            Output::HeldBack => Ok(()),
             // to those who know two states it fires; the type tells it apart
             Output::Again(alert, number) => {
                 self.send_alert(partition, alert, &format!("{}.{number}", alert.status.as_str()), "updated")

@@ -10,6 +10,7 @@ use tidewatch_schemas::{Alert, Series};
 use super::{
     Output,
     said::{Memory, Standing},
+    voice::Voice,
     watch,
 };
 use crate::{
@@ -29,15 +30,26 @@ struct Held {
     over: Option<Ending>,
 }
 
+/// An alert that has to wait, for too many begin at once.
+#[derive(Debug)]
+struct Waiting {
+    since: i64,
+    /// It is over when it has not been tried again.
+    tried: i64,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Open {
     alerts: BTreeMap<String, Held>,
     memory: Memory,
+    waiting: BTreeMap<String, Waiting>,
+    /// How many were over before they could be said.
+    untold: usize,
 }
 
 impl Open {
     pub(super) fn new(memory: Memory) -> Self {
-        Self { alerts: BTreeMap::new(), memory }
+        Self { memory, ..Self::default() }
     }
 
     pub(super) fn memory(&self) -> &Memory {
@@ -67,18 +79,43 @@ impl Open {
     }
 
     /// An alert that begins; it joins the incident of the alert that has been open for longest. One that is held open goes
-    /// on, and nothing is said.
-    pub(super) fn fire(&mut self, mut alert: Alert, out: &mut Vec<Output>) {
+    /// on, and nothing is said. `false`: it has to wait, and be tried again with the next window.
+    #[must_use]
+    pub(super) fn fire(&mut self, mut alert: Alert, out: &mut Voice) -> bool {
+        let now = alert.updated_at;
         if let Some(held) = self.alerts.get_mut(&alert.fingerprint) {
             held.over = None;
-            return;
+            return true;
+        }
+        if !out.has_room(&alert, &self.memory.budget) {
+            let waiting = self.waiting.entry(alert.fingerprint).or_insert_with(|| {
+                out.push(Output::HeldBack);
+                Waiting { since: now, tried: now }
+            });
+            waiting.tried = now;
+            return false;
         }
         let all = self.alerts.values().map(|held| &held.standing.alert);
         if let Some(eldest) = all.min_by_key(|open| (open.starts_at, &open.alert_id)) {
             alert.incident_id.clone_from(&eldest.incident_id);
         }
         alert.explanation = words::bounded(alert.explanation);
-        let flaps = self.memory.flaps(&alert.fingerprint, alert.updated_at);
+        if let Some(waiting) = self.waiting.remove(&alert.fingerprint) {
+            alert.explanation = format!(
+                "{} It was held back since {}: too many alerts began at once.",
+                alert.explanation,
+                words::clock(waiting.since)
+            );
+        }
+        let untold = std::mem::take(&mut self.untold);
+        if untold > 0 {
+            let (were, are) = if untold == 1 { ("alert", "is") } else { ("alerts", "are") };
+            alert.explanation = format!(
+                "{} {untold} more {were} of this server had to wait and {are} over.",
+                alert.explanation
+            );
+        }
+        let flaps = self.memory.flaps(&alert.fingerprint, now);
         if let Some(times) = flaps {
             let held = words::duration(HELD_MS);
             alert.explanation = format!(
@@ -92,10 +129,12 @@ impl Open {
             alert.explanation = format!("{} {alike}", alert.explanation);
         }
         self.memory.begin(&alert);
+        out.budget.spend(&alert);
         out.push(Output::Alert(Box::new(alert.clone())));
         let fingerprint = alert.fingerprint.clone();
-        let standing = Standing { since: alert.updated_at, again: 0, alert };
+        let standing = Standing { since: now, again: 0, alert };
         self.alerts.insert(fingerprint, Held { standing, flaps: flaps.is_some(), over: None });
+        true
     }
 
     /// The same alert again, as `change` has it.
@@ -103,7 +142,7 @@ impl Open {
         &mut self,
         fingerprint: &str,
         change: impl FnOnce(&Alert) -> Option<Alert>,
-        out: &mut Vec<Output>,
+        out: &mut Voice,
     ) {
         let Some(held) = self.alerts.get_mut(fingerprint) else { return };
         let Some(mut next) = change(&held.standing.alert) else { return };
@@ -122,7 +161,7 @@ impl Open {
         ends_at: i64,
         now: i64,
         over: Over<'_>,
-        out: &mut Vec<Output>,
+        out: &mut Voice,
     ) {
         let Some(held) = self.alerts.get_mut(fingerprint) else { return };
         let is_final = matches!(over, Over::RuleGone);
@@ -138,8 +177,8 @@ impl Open {
         self.close(fingerprint, &ending, now, out);
     }
 
-    /// Ends what was held open for long enough.
-    pub(super) fn release(&mut self, now: i64, out: &mut Vec<Output>) {
+    /// Ends what was held open for long enough, and counts what was over before it could be said.
+    pub(super) fn release(&mut self, now: i64, out: &mut Voice) {
         let is_due = |held: &Held| held.over.as_ref().is_some_and(|over| now - over.ends_at >= HELD_MS);
         let due = self.alerts.iter().filter(|(_, held)| is_due(held));
         let due: Vec<String> = due.map(|(fingerprint, _)| fingerprint.clone()).collect();
@@ -149,9 +188,12 @@ impl Open {
                 self.close(&fingerprint, &ending, now, out);
             }
         }
+        let before = self.waiting.len();
+        self.waiting.retain(|_, waiting| waiting.tried >= now);
+        self.untold += before - self.waiting.len();
     }
 
-    fn close(&mut self, fingerprint: &str, ending: &Ending, now: i64, out: &mut Vec<Output>) {
+    fn close(&mut self, fingerprint: &str, ending: &Ending, now: i64, out: &mut Voice) {
         if let Some(held) = self.alerts.remove(fingerprint) {
             let alert = incident::resolved(&held.standing.alert, ending, now);
             self.memory.end(&alert);
@@ -192,6 +234,7 @@ impl Open {
             let fingerprint = standing.alert.fingerprint.clone();
             let flaps = self.memory.flaps(&fingerprint, standing.since).is_some();
             let over = found.remove(&fingerprint).and_then(|held| held.over).filter(|_| flaps);
+            self.waiting.remove(&fingerprint);
             self.alerts.insert(fingerprint, Held { standing, flaps, over });
         }
     }

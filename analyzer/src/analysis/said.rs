@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use tidewatch_schemas::{Alert, AlertStatus};
 
+use super::voice::Budget;
 use crate::{incident::Past, rules::LEARNED};
 
 /// An alert that came and went so often ...
@@ -33,6 +34,7 @@ pub(super) struct Standing {
 pub(super) struct Memory {
     /// When alerts were first said, by fingerprint, in the order of time.
     begun: BTreeMap<String, Vec<i64>>,
+    pub(super) budget: Budget,
     pub(super) past: Past,
 }
 
@@ -40,6 +42,7 @@ impl Memory {
     /// An alert is said for the first time.
     pub(super) fn begin(&mut self, alert: &Alert) {
         let at = alert.updated_at;
+        self.budget.spend(alert);
         let begun = self.begun.entry(alert.fingerprint.clone()).or_default();
         // a silent replay comes by what it read in the topic
         if !begun.contains(&at) {
@@ -67,7 +70,7 @@ impl Memory {
     pub(super) fn bytes(&self) -> usize {
         let begun =
             |(fingerprint, begun): (&String, &Vec<i64>)| fingerprint.len() + 8 * begun.capacity() + 48;
-        self.begun.iter().map(begun).sum::<usize>() + self.past.bytes()
+        self.begun.iter().map(begun).sum::<usize>() + self.budget.bytes() + self.past.bytes()
     }
 }
 
@@ -76,6 +79,7 @@ impl Memory {
 pub struct Said {
     open: BTreeMap<String, Standing>,
     memory: BTreeMap<String, Memory>,
+    budget: Budget,
     anything: bool,
 }
 
@@ -92,6 +96,7 @@ impl Said {
             standing.alert = alert;
             return;
         }
+        self.budget.spend(&alert);
         self.memory.entry(alert.server.clone()).or_default().begin(&alert);
         let standing = Standing { since: alert.updated_at, again: 0, alert };
         self.open.insert(standing.alert.alert_id.clone(), standing);
@@ -102,8 +107,15 @@ impl Said {
         !self.anything
     }
 
-    pub(super) fn memory(&self) -> &BTreeMap<String, Memory> {
-        &self.memory
+    /// What is known before a replay: when alerts began. What may begin the replay finds again by itself.
+    pub(super) fn memory(&self) -> BTreeMap<String, Memory> {
+        let recalled = |memory: &Memory| Memory { budget: Budget::default(), ..memory.clone() };
+        self.memory.iter().map(|(server, memory)| (server.clone(), recalled(memory))).collect()
+    }
+
+    /// Of all servers.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// By server: its open alerts and what it is remembered for.

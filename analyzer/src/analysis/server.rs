@@ -13,6 +13,7 @@ use whole::Moved;
 use super::{
     Open, Output, Sizes, Taken,
     said::{Memory, Standing},
+    voice::Voice,
     watch::{At, Missing, Ratio, Watch, carried, missing_of, ratios_of, watches_of},
 };
 use crate::{
@@ -124,7 +125,8 @@ impl Server {
         }
         let said = self.open.start_of(&learned);
         // younger models may find what was never said; that is no reason to say it now
-        self.learned = if said.is_none() { Hold::Idle } else { self.learned.reconcile(said) };
+        let is_new = said.is_none() && self.learned.is_firing();
+        self.learned = if is_new { Hold::Idle } else { self.learned.reconcile(said) };
     }
 
     pub(super) fn step(
@@ -132,7 +134,7 @@ impl Server {
         rules: &RuleSet,
         frame: &AggregateFrame,
         stamp: i64,
-        out: &mut Vec<Output>,
+        out: &mut Voice,
     ) -> Taken {
         let window = Window { start: frame.window_start, end: frame.window_end() };
         if self.last.is_some_and(|last| window.start <= last.start) {
@@ -180,7 +182,7 @@ impl Server {
     }
 
     /// The server is not silent any more.
-    fn heard(&mut self, rules: &RuleSet, frame: &AggregateFrame, window: Window, out: &mut Vec<Output>) {
+    fn heard(&mut self, rules: &RuleSet, frame: &AggregateFrame, window: Window, out: &mut Voice) {
         if self.open.is_empty() {
             return;
         }
@@ -191,13 +193,7 @@ impl Server {
     }
 
     /// The rules that need more than one series of the window, or are about what it lacks.
-    fn watch_whole(
-        &mut self,
-        rules: &RuleSet,
-        frame: &AggregateFrame,
-        window: Window,
-        out: &mut Vec<Output>,
-    ) {
+    fn watch_whole(&mut self, rules: &RuleSet, frame: &AggregateFrame, window: Window, out: &mut Voice) {
         let mut at = At { rules, server: &frame.server, window, open: &mut self.open, out };
         for ratio in &self.ratios {
             let (index, by) = (ratio.index as usize, ratio.by as usize);
@@ -271,7 +267,7 @@ impl Server {
     }
 
     /// Ends alerts on series that this server does not report any more, and of rules that are gone.
-    fn end_gone(&mut self, rules: &RuleSet, server: &str, window: Window, out: &mut Vec<Output>) {
+    fn end_gone(&mut self, rules: &RuleSet, server: &str, window: Window, out: &mut Voice) {
         if self.open.is_empty() {
             return;
         }
@@ -310,7 +306,7 @@ impl Server {
     }
 
     /// Once a minute: the band of the minute that begins.
-    fn tell_expected(&mut self, frame: &AggregateFrame, window: Window, out: &mut Vec<Output>) {
+    fn tell_expected(&mut self, frame: &AggregateFrame, window: Window, out: &mut Voice) {
         let minute = window.end.div_euclid(MINUTE) * MINUTE;
         if minute <= self.told {
             return;
@@ -358,7 +354,7 @@ impl Server {
         !self.silences(rules, name, since, now).is_empty()
     }
 
-    pub(super) fn tick(&mut self, rules: &RuleSet, name: &str, since: i64, now: i64, out: &mut Vec<Output>) {
+    pub(super) fn tick(&mut self, rules: &RuleSet, name: &str, since: i64, now: i64, out: &mut Voice) {
         for fingerprint in self.open.without_rule(rules, name) {
             self.open.resolve(&fingerprint, now, now, Over::RuleGone, out);
         }
@@ -366,7 +362,8 @@ impl Server {
         let alerts: Vec<_> =
             silences.into_iter().map(|(rule, end)| incident::silence(rule, name, end, now)).collect();
         for alert in alerts {
-            self.open.fire(alert, out);
+            // one that has to wait is due again with the next tick
+            let _ = self.open.fire(alert, out);
         }
     }
 

@@ -6,6 +6,7 @@ mod incidents;
 mod kinds;
 mod reload;
 mod silence;
+mod storm;
 
 use std::path::Path;
 

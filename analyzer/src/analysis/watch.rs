@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use tidewatch_schemas::{Alert, Labels, Series, SeriesKind};
 
-use super::{Open, Output, foresee::Foresight, server::Watched};
+use super::{Open, foresee::Foresight, server::Watched, voice::Voice};
 use crate::{
     detect::{Band, Figures, Judgement},
     incident::{self, Over, Window, series_fingerprint, server_fingerprint, words},
@@ -122,7 +122,7 @@ pub(super) struct At<'a> {
     pub(super) server: &'a str,
     pub(super) window: Window,
     pub(super) open: &'a mut Open,
-    pub(super) out: &'a mut Vec<Output>,
+    pub(super) out: &'a mut Voice,
 }
 
 impl At<'_> {
@@ -192,7 +192,9 @@ impl At<'_> {
         match missing.watch.step(rule, !missing.present, self.window) {
             Some(Transition::Fire { starts_at }) => {
                 let alert = incident::metric_absent(rule, select, self.server, starts_at, self.window);
-                self.open.fire(alert, self.out);
+                if !self.open.fire(alert, self.out) {
+                    missing.watch.hold.postpone();
+                }
             }
             Some(Transition::Resolve { ends_at }) => {
                 let fingerprint = server_fingerprint(&rule.name, self.server);
@@ -224,7 +226,9 @@ impl At<'_> {
         match watch.step(rule, holds, self.window) {
             Some(Transition::Fire { starts_at }) => {
                 let alert = incident::threshold(rule, threshold, self.server, odd, starts_at, self.window);
-                self.open.fire(alert, self.out);
+                if !self.open.fire(alert, self.out) {
+                    watch.hold.postpone();
+                }
             }
             Some(Transition::Resolve { ends_at }) => {
                 let over = Over::Value(series, value, threshold);
@@ -238,7 +242,9 @@ impl At<'_> {
         match watch.step(rule, is_lost, self.window) {
             Some(Transition::Fire { starts_at }) => {
                 let alert = incident::series_absent(rule, self.server, series, starts_at, self.window);
-                self.open.fire(alert, self.out);
+                if !self.open.fire(alert, self.out) {
+                    watch.hold.postpone();
+                }
             }
             Some(Transition::Resolve { ends_at }) => {
                 self.resolve(rule, series, ends_at, Over::Back(&words::what(series)));

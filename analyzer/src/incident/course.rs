@@ -138,6 +138,11 @@ impl Course {
         Some(Again { told_at: told.at, movers: told.movers, louder, score: self.loudest })
     }
 
+    /// The alert could not be said: it is going to begin anew.
+    pub fn wait(&mut self) {
+        self.told = None;
+    }
+
     /// The alert is over.
     pub fn end(&mut self) {
         *self = Self::default();

@@ -5,13 +5,13 @@
 
 use super::Server;
 use crate::{
-    analysis::Output,
+    analysis::voice::Voice,
     detect::{
         Judgement, Verdict,
         together::{LOUDER, MOST},
     },
     incident::{self, Breadth, Odd, Over, Record, Window, server_fingerprint},
-    rules::{LEARNED, Pace, Transition},
+    rules::{Hold, LEARNED, Pace, Transition},
 };
 
 /// The learned alert resolves after so many quiet windows.
@@ -34,7 +34,7 @@ impl Server {
         window: Window,
         verdict: Verdict,
         mut odd: Vec<Moved>,
-        out: &mut Vec<Output>,
+        out: &mut Voice,
     ) {
         self.course.pass(window);
         // stable: equal ones stay in the order of the layout
@@ -42,16 +42,24 @@ impl Server {
         let outside = odd.iter().filter(|moved| moved.judgement.score >= 1.0);
         let outside: Vec<Moved> = outside.copied().collect();
         outside.iter().for_each(|moved| self.note(window, moved));
-        let breadth = Breadth { watched: self.slots.len(), outside: outside.len(), score: verdict.score };
-        let holds = if self.learned.is_firing() { verdict.raw >= 1.0 / LOUDER } else { verdict.score >= 1.0 };
+        let breadth = Breadth { watched: self.slots.len(), outside: outside.len(), score: verdict.raw };
+        let holds = match self.learned {
+            Hold::Idle => verdict.score >= 1.0,
+            // it spoke and had to wait
+            Hold::Pending { .. } => verdict.raw >= 1.0,
+            Hold::Firing { .. } => verdict.raw >= 1.0 / LOUDER,
+        };
         let pace = Pace { hold_ms: 0, keep_ms: QUIET_WINDOWS * (window.end - window.start) };
         match self.learned.step(holds, window.start, window.end, pace) {
             Some(Transition::Fire { starts_at }) => {
                 // those that made the verdict have moved, even if none of them is outside of its own band
                 odd.iter().take(MOST).for_each(|moved| self.note(window, moved));
-                self.course.begin(window, verdict.score);
+                self.course.begin(window, verdict.raw);
                 let alert = incident::learned(server, &self.course, breadth, starts_at, window);
-                self.open.fire(alert, out);
+                if !self.open.fire(alert, out) {
+                    self.learned.postpone();
+                    self.course.wait();
+                }
             }
             Some(Transition::Resolve { ends_at }) => {
                 self.course.end();
@@ -70,7 +78,7 @@ impl Server {
         window: Window,
         verdict: Verdict,
         breadth: Breadth,
-        out: &mut Vec<Output>,
+        out: &mut Voice,
     ) {
         let Some(before) = self.course.again(window, verdict.raw) else { return };
         let (course, fingerprint) = (&self.course, server_fingerprint(LEARNED, server));

@@ -174,7 +174,7 @@ fn what_is_said_again_is_numbered_and_lies_between_beginning_and_end() {
                     assert_eq!((*number, alert.updated_at - *at >= 300_000), (*last + 1, true));
                     (*last, *at) = (*number, alert.updated_at);
                 }
-                Output::Anomaly(_) | Output::Expectation(_) => {}
+                Output::Anomaly(_) | Output::Expectation(_) | Output::HeldBack => {}
             }
         }
     }
