@@ -8,7 +8,7 @@ use crate::{
     analysis::voice::Voice,
     detect::{
         Judgement, Verdict,
-        together::{LOUDER, MOST},
+        together::{FROM, LOUDER, MOST},
     },
     incident::{self, Breadth, Odd, Over, Record, Window, server_fingerprint},
     rules::{Hold, LEARNED, Pace, Transition},
@@ -53,7 +53,8 @@ impl Server {
         match self.learned.step(holds, window.start, window.end, pace) {
             Some(Transition::Fire { starts_at }) => {
                 // those that made the verdict have moved, even if none of them is outside of its own band
-                odd.iter().take(MOST).for_each(|moved| self.note(window, moved));
+                let surprised = odd.iter().filter(|moved| moved.judgement.size > FROM);
+                surprised.take(MOST).for_each(|moved| self.note(window, moved));
                 self.course.begin(window, verdict.raw);
                 let alert = incident::learned(server, &self.course, breadth, starts_at, window);
                 if !self.open.fire(alert, out) {
