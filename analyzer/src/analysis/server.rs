@@ -33,7 +33,7 @@ const MINUTE: i64 = 60_000;
 pub(super) struct Watched {
     pub(super) series: Series,
     loud: Loud,
-    record: Record,
+    pub(super) record: Record,
     before: Option<crate::detect::LastSample>,
     /// End of the last window with it.
     pub(super) seen: i64,

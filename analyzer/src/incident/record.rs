@@ -33,26 +33,29 @@ impl Record {
         self.low = self.low.min(value);
     }
 
-    /// What is rare about a value, outside of its band, that was seen in a window that starts at `at`.
-    pub fn rarity(&self, value: f64, at: i64) -> Option<String> {
-        if self.values == 0 {
+    /// Whether a value that was seen in a window that starts at `at` goes further than any before: `the highest in 9 d`.
+    pub fn extreme(&self, value: f64, at: i64) -> Option<String> {
+        let known = at - self.since;
+        if self.values == 0 || known < LEAST_MS {
             return None;
         }
-        let known = at - self.since;
         let side = if value > self.high {
-            Some("highest")
+            "highest"
         } else if value < self.low {
-            Some("lowest")
+            "lowest"
         } else {
-            None
+            return None;
         };
-        match side {
-            Some(side) if known >= LEAST_MS => Some(format!("the {side} in {}", words::age(known))),
-            _ if self.values >= EVERY => {
-                Some(format!("so far off less than once in {} values", words::number(f64::from(EVERY))))
-            }
-            _ => None,
-        }
+        Some(format!("the {side} in {}", words::age(known)))
+    }
+
+    /// What is rare about a value outside of its band.
+    pub fn rarity(&self, value: f64, at: i64) -> Option<String> {
+        self.extreme(value, at).or_else(|| {
+            let is_known = self.values >= EVERY;
+            is_known
+                .then(|| format!("so far off less than once in {} values", words::number(f64::from(EVERY))))
+        })
     }
 }
 
