@@ -7,18 +7,23 @@
 //! of the time.
 
 mod foresee;
+mod open;
+mod said;
 mod server;
+mod voice;
 mod watch;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub(crate) use open::HELD_MS;
+use open::Open;
+use said::Memory;
+pub use said::Said;
 use server::Server;
-use tidewatch_schemas::{AggregateFrame, AggregateKind, Alert, AlertStatus, Anomaly, Expectation, Series};
+use tidewatch_schemas::{AggregateFrame, AggregateKind, Alert, Anomaly, Expectation};
+use voice::Voice;
 
-use crate::{
-    incident::{self, Over},
-    rules::{LEARNED, Rule, RuleSet},
-};
+use crate::rules::RuleSet;
 
 /// A server that is silent for so long, with nothing open, is forgotten.
 const FORGET_SERVER_MS: i64 = 24 * 3_600_000;
@@ -29,7 +34,12 @@ const LOOKED_AWAY_MS: i64 = 10_000;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
     Anomaly(Box<Anomaly>),
+    /// An alert that begins or ends.
     Alert(Box<Alert>),
+    /// One that fires and is said again since more has come, and how often it was.
+    Again(Box<Alert>, u32),
+    /// One that has to wait, for too many begin at once; counted, and said when there is room.
+    HeldBack,
     Expectation(Box<Expectation>),
 }
 
@@ -69,56 +79,50 @@ pub struct Sizes {
 pub struct Analysis {
     rules: Arc<RuleSet>,
     servers: BTreeMap<String, Server>,
+    /// Of servers that have not been seen yet.
+    memory: BTreeMap<String, Memory>,
+    voice: Voice,
     live: bool,
     /// Since when the records of this partition's servers are known without a break.
     seen_since: Option<i64>,
     last_tick: Option<i64>,
 }
 
-/// What the alert topic says is open; takes its records in order.
-#[derive(Debug, Clone, Default)]
-pub struct Said {
-    open: BTreeMap<String, Alert>,
-    anything: bool,
-}
-
-impl Said {
-    pub fn add(&mut self, alert: Alert) {
-        self.anything = true;
-        match alert.status {
-            AlertStatus::Firing => self.open.insert(alert.alert_id.clone(), alert),
-            AlertStatus::Resolved => self.open.remove(&alert.alert_id),
-        };
-    }
-
-    /// Whether there was any record at all.
-    pub fn is_empty(&self) -> bool {
-        !self.anything
-    }
-}
-
 impl Analysis {
     /// Silent until [`Self::go_live`].
     pub fn new(rules: Arc<RuleSet>) -> Self {
-        Self { rules, servers: BTreeMap::new(), live: false, seen_since: None, last_tick: None }
+        Self {
+            rules,
+            servers: BTreeMap::new(),
+            memory: BTreeMap::new(),
+            voice: Voice::default(),
+            live: false,
+            seen_since: None,
+            last_tick: None,
+        }
     }
 
     pub fn is_live(&self) -> bool {
         self.live
     }
 
+    /// Before the replay: when alerts began, so that the replay finds again which of them flapped.
+    pub fn recall(&mut self, log: &Said) {
+        self.memory = log.memory();
+    }
+
     /// The replay is through: from here on what is found is said. `log` is what was said.
     pub fn go_live(&mut self, log: Said) {
-        let mut said: BTreeMap<String, Vec<Alert>> = BTreeMap::new();
-        for alert in log.open.into_values() {
-            said.entry(alert.server.clone()).or_default().push(alert);
-        }
-        for name in said.keys() {
+        self.voice.budget = log.budget().clone();
+        let (mut open, mut memory) = log.by_server();
+        for name in open.keys() {
             self.server(name);
         }
         for (name, server) in &mut self.servers {
-            server.reconcile(&self.rules, name, said.remove(name).unwrap_or_default());
+            let said = open.remove(name).unwrap_or_default();
+            server.reconcile(&self.rules, name, said, memory.remove(name).unwrap_or_default());
         }
+        self.memory = memory;
         self.live = true;
     }
 
@@ -133,7 +137,10 @@ impl Analysis {
     }
 
     fn server(&mut self, name: &str) -> &mut Server {
-        self.servers.entry(name.to_owned()).or_insert_with(|| Server::new(&self.rules, name))
+        let (rules, memory) = (&self.rules, &mut self.memory);
+        self.servers
+            .entry(name.to_owned())
+            .or_insert_with(|| Server::new(rules, name, memory.remove(name).unwrap_or_default()))
     }
 
     /// Takes one record of `metrics.10s`; `stamp` is the record's own time, not the window's.
@@ -141,12 +148,14 @@ impl Analysis {
         if frame.kind == AggregateKind::Delta {
             return Taken::Ignored;
         }
-        let said = out.len();
         let rules = Arc::clone(&self.rules);
-        let taken = self.server(&frame.server).step(&rules, frame, stamp, out);
-        if !self.live {
-            out.truncate(said);
+        let mut voice = std::mem::take(&mut self.voice);
+        let taken = self.server(&frame.server).step(&rules, frame, stamp, &mut voice);
+        if self.live {
+            out.append(&mut voice.said);
         }
+        voice.said.clear();
+        self.voice = voice;
         taken
     }
 
@@ -169,9 +178,17 @@ impl Analysis {
         }
         let Some(since) = self.seen_since.filter(|_| sight == Sight::Clear) else { return };
         for (name, server) in &mut self.servers {
-            server.tick(&self.rules, name, since, now, out);
+            server.tick(&self.rules, name, since, now, &mut self.voice);
         }
-        self.servers.retain(|_, server| server.is_wanted(now - FORGET_SERVER_MS));
+        out.append(&mut self.voice.said);
+        let memory = &mut self.memory;
+        self.servers.retain(|name, server| {
+            let is_wanted = server.is_wanted(now - FORGET_SERVER_MS);
+            if !is_wanted {
+                memory.insert(name.clone(), server.memory().clone());
+            }
+            is_wanted
+        });
     }
 
     pub fn sizes(&self) -> Sizes {
@@ -186,52 +203,6 @@ impl Analysis {
     /// Open alerts by rule: silence, learned and thresholds alike.
     pub fn open_rules(&self) -> impl Iterator<Item = &str> {
         self.servers.values().flat_map(Server::open_rules)
-    }
-}
-
-/// The alerts of one server that were said and are not over, by fingerprint.
-#[derive(Debug, Default)]
-struct Open {
-    alerts: BTreeMap<String, Alert>,
-}
-
-impl Open {
-    /// An alert that begins; it joins the incident of the alert that has been open for longest.
-    fn fire(&mut self, mut alert: Alert, out: &mut Vec<Output>) {
-        let eldest = self.alerts.values().min_by_key(|open| (open.starts_at, &open.alert_id));
-        if let Some(eldest) = eldest {
-            alert.incident_id.clone_from(&eldest.incident_id);
-        }
-        out.push(Output::Alert(Box::new(alert.clone())));
-        self.alerts.insert(alert.fingerprint.clone(), alert);
-    }
-
-    fn resolve(&mut self, fingerprint: &str, ends_at: i64, now: i64, over: Over<'_>, out: &mut Vec<Output>) {
-        if let Some(alert) = self.alerts.remove(fingerprint) {
-            out.push(Output::Alert(Box::new(incident::resolved(&alert, ends_at, now, over))));
-        }
-    }
-
-    fn start_of(&self, fingerprint: &str) -> Option<i64> {
-        self.alerts.get(fingerprint).map(|alert| alert.starts_at)
-    }
-
-    /// When the open alert of a rule about a series began, if there is one.
-    fn said_of(&self, rule: &Rule, server: &str, series: &Series) -> Option<i64> {
-        if self.alerts.is_empty() {
-            return None;
-        }
-        self.start_of(&incident::series_fingerprint(rule, server, &series.metric, &series.labels))
-    }
-
-    /// Alerts that no rule is about any more.
-    fn without_rule(&self, rules: &RuleSet, server: &str) -> Vec<String> {
-        let has_rule = |alert: &Alert| {
-            alert.rule == LEARNED
-                || rules.by_name(&alert.rule).is_some_and(|rule| watch::covers(rule, server, alert))
-        };
-        let gone = self.alerts.values().filter(|alert| !has_rule(alert));
-        gone.map(|alert| alert.fingerprint.clone()).collect()
     }
 }
 

@@ -10,6 +10,7 @@ use tidewatch_service_kit::{config::duration, kafka::KafkaConfig};
 
 use crate::{
     Error,
+    analysis::HELD_MS,
     rulebook::{Rulebook, RulesFile},
     rules::RuleSet,
 };
@@ -42,9 +43,10 @@ impl Config {
         Ok(Rulebook::open(self.rules.clone(), Instant::now())?)
     }
 
-    /// Long enough for every condition that may be under watch, and what it is compared with, however short it was set.
+    /// Long enough for every condition that may be under watch, what it is compared with, and what is held open, however
+    /// short it was set.
     pub(crate) fn replay_ms(&self, rules: &RuleSet) -> i64 {
-        let needed = 2 * rules.longest_wait_ms() + rules.longest_span_ms() + 600_000;
+        let needed = 2 * rules.longest_wait_ms() + rules.longest_span_ms() + HELD_MS + 600_000;
         (self.replay.as_millis() as i64).max(needed)
     }
 
@@ -84,6 +86,6 @@ mod tests {
         assert!(config.replay_ms(book.rules()) >= 600_000 + 2 * 300_000);
         let long = "rules: [{name: a, metric: m, change_over: 6h, for: 1h, above: 1}]";
         let rules = crate::rules::parse(long, Path::new("x")).unwrap();
-        assert_eq!(config.replay_ms(&rules), 600_000 + (2 + 6) * 3_600_000);
+        assert_eq!(config.replay_ms(&rules), 600_000 + HELD_MS + (2 + 6) * 3_600_000);
     }
 }

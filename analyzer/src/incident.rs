@@ -3,20 +3,25 @@
 //! In: a rule or the detector, the series, when it began. Out: `Alert` records. Invariant: `alert_id` is a function of
 //! rule, server, labels and start alone, so whoever computes an alert again gives it the same one.
 
+mod course;
 mod foretell;
+mod learned;
+mod past;
+mod record;
 pub mod words;
 
+pub use course::{Again, Course, Mover};
 pub use foretell::{Foretold, forecast};
+pub use learned::{Breadth, again, learned};
+pub use past::Past;
+pub use record::Record;
 use sha2::{Digest, Sha256};
-use tidewatch_schemas::{Alert, AlertStatus, Labels, RelatedSeries, Series, Severity};
+use tidewatch_schemas::{Alert, AlertStatus, Labels, Series, Severity};
 
 use crate::{
     detect::Band,
-    rules::{Forecast, LEARNED, Measure, Of, Rule, Selector, Side, Threshold},
+    rules::{Forecast, Measure, Of, Rule, Selector, Side, Threshold},
 };
-
-/// How many series an alert names besides the one it is about.
-const RELATED: usize = 8;
 
 /// One window of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,58 +214,6 @@ pub fn metric_absent(rule: &Rule, select: &Selector, server: &str, starts_at: i6
     }
 }
 
-/// Several series of a server that stick out together; `odd` has the oddest first and at least one.
-pub fn learned(
-    server: &str,
-    odd: &[Odd<'_>],
-    watched: usize,
-    score: f64,
-    starts_at: i64,
-    window: Window,
-) -> Alert {
-    let fingerprint = server_fingerprint(LEARNED, server);
-    let times = (starts_at, window.end);
-    let mut alert = blank(LEARNED, Severity::Warning, server, &Labels::new(), fingerprint, times);
-    alert.score = Some(score);
-    let Some(first) = odd.first() else { return alert };
-    let seen = |odd: &Odd<'_>| {
-        format!(
-            "{} {}, expected {}",
-            words::what(odd.series),
-            words::quantity(odd.value, odd.series, None),
-            words::range(odd.band, odd.series)
-        )
-    };
-    alert.title = format!("{} on {server}", seen(first));
-    let since = format!("{}, since {}.", seen(first), words::clock(starts_at));
-    let others: Vec<_> = odd[1..odd.len().min(4)].iter().map(seen).collect();
-    let others = (!others.is_empty()).then(|| format!("With it: {}.", others.join("; ")));
-    let outside = odd.iter().filter(|odd| odd.score >= 1.0).count();
-    let breadth = format!(
-        "{outside} of {watched} series {} outside what is expected.",
-        if outside == 1 { "is" } else { "are" }
-    );
-    let doubt = "Which moved first within these seconds is not known; the cause is for you to judge.";
-    alert.explanation = sentences([Some(since), others, Some(breadth), Some(doubt.to_owned())]);
-    alert.metric = Some(first.series.metric.clone());
-    // the labels say which series; the alert itself is the server's, and its fingerprint has none
-    alert.labels.clone_from(&first.series.labels);
-    alert.unit.clone_from(&first.series.unit);
-    alert.value = Some(first.value);
-    alert.expected_low = Some(first.band.low);
-    alert.expected_high = Some(first.band.high);
-    alert.related = odd[1..]
-        .iter()
-        .take(RELATED)
-        .map(|odd| RelatedSeries {
-            metric: odd.series.metric.clone(),
-            labels: odd.series.labels.clone(),
-            score: odd.score,
-        })
-        .collect();
-    alert
-}
-
 /// A server that says nothing any more; it began when its last window ended.
 pub fn silence(rule: &Rule, server: &str, starts_at: i64, now: i64) -> Alert {
     let since = words::clock(starts_at);
@@ -298,51 +251,69 @@ pub enum Over<'a> {
     RuleGone,
 }
 
+/// How an alert ends, in words: kept while it is held open though it is over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ending {
+    pub ends_at: i64,
+    title: String,
+    text: String,
+    /// What the series shows now, where a value is asked for.
+    value: Option<f64>,
+}
+
+/// What there is to say of an alert that is over.
+pub fn ending(alert: &Alert, ends_at: i64, over: Over<'_>) -> Ending {
+    let server = &alert.server;
+    let mut now = None;
+    let (title, text) = match over {
+        Over::Value(series, value, threshold) => {
+            let quantity = words::measured(value, series, threshold);
+            now = Some(value);
+            let what = words::subject(series, threshold);
+            (format!("{what} back at {quantity} on {server}"), format!("{what} is at {quantity} again."))
+        }
+        Over::Averted(series, value, forecast) => {
+            now = Some(value);
+            foretell::averted(server, series, value, forecast)
+        }
+        Over::Calm => (
+            format!("{server} is as expected again"),
+            format!("The series are where they are expected again. It began with: {}.", alert.title),
+        ),
+        Over::Heard => (format!("{server} reports again"), format!("{server} was silent.")),
+        Over::Gone => (
+            format!("No longer reported: {}", alert.title),
+            "The series is not reported any more, so nothing can be said of it.".to_owned(),
+        ),
+        Over::Back(what) => {
+            (format!("Reported again on {server}: {what}"), format!("{server} reports {what} again."))
+        }
+        Over::RuleGone => (
+            format!("No longer watched: {}", alert.title),
+            format!("There is no rule `{}` about this any more.", alert.rule),
+        ),
+    };
+    Ending { ends_at, title, text, value: now }
+}
+
 /// The last record of an alert.
-pub fn resolved(alert: &Alert, ends_at: i64, updated_at: i64, over: Over<'_>) -> Alert {
-    let ends_at = ends_at.max(alert.starts_at);
+pub fn resolved(alert: &Alert, ending: &Ending, updated_at: i64) -> Alert {
+    let ends_at = ending.ends_at.max(alert.starts_at);
     let lasted = format!(
         "From {} to {}, {}.",
         words::clock(alert.starts_at),
         words::clock(ends_at),
         words::duration(ends_at - alert.starts_at)
     );
-    let server = &alert.server;
-    let mut next =
-        Alert { status: AlertStatus::Resolved, ends_at: Some(ends_at), updated_at, ..alert.clone() };
-    (next.title, next.explanation) = match over {
-        Over::Value(series, value, threshold) => {
-            let quantity = words::measured(value, series, threshold);
-            next.value = Some(value);
-            let what = words::subject(series, threshold);
-            (
-                format!("{what} back at {quantity} on {server}"),
-                format!("{what} is at {quantity} again. {lasted}"),
-            )
-        }
-        Over::Averted(series, value, forecast) => {
-            next.value = Some(value);
-            foretell::averted(server, series, value, forecast, &lasted)
-        }
-        Over::Calm => (
-            format!("{server} is as expected again"),
-            format!("The series are where they are expected again. {lasted} It began with: {}.", alert.title),
-        ),
-        Over::Heard => (format!("{server} reports again"), format!("{server} was silent. {lasted}")),
-        Over::Gone => (
-            format!("No longer reported: {}", alert.title),
-            format!("The series is not reported any more, so nothing can be said of it. {lasted}"),
-        ),
-        Over::Back(what) => (
-            format!("Reported again on {server}: {what}"),
-            format!("{server} reports {what} again. {lasted}"),
-        ),
-        Over::RuleGone => (
-            format!("No longer watched: {}", alert.title),
-            format!("There is no rule `{}` about this any more. {lasted}", alert.rule),
-        ),
-    };
-    next
+    Alert {
+        status: AlertStatus::Resolved,
+        ends_at: Some(ends_at),
+        updated_at,
+        title: ending.title.clone(),
+        explanation: words::bounded(format!("{} {lasted}", ending.text)),
+        value: ending.value.or(alert.value),
+        ..alert.clone()
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub(crate) struct AnalyzerMetrics {
     replayed: IntCounter,
     anomalies: IntCounter,
     alerts: IntCounterVec,
+    alerts_held_back: IntCounter,
     expectations: IntCounter,
     dead_letters: IntCounterVec,
     commit_seconds: Histogram,
@@ -34,10 +35,10 @@ impl AnalyzerMetrics {
     pub(crate) fn new(m: &Metrics) -> Self {
         let alerts = m.counters(
             "tidewatch_analyzer_alerts_total",
-            "Alert transitions committed, by status",
+            "Alert transitions committed, by status: firing, updated (said again), resolved",
             &["status"],
         );
-        for status in ["firing", "resolved"] {
+        for status in ["firing", "updated", "resolved"] {
             alerts.with_label_values(&[status]);
         }
         let dead_letters = m.counters(
@@ -73,6 +74,10 @@ impl AnalyzerMetrics {
             anomalies: m
                 .counter("tidewatch_analyzer_anomalies_total", "Odd windows of single series committed"),
             alerts,
+            alerts_held_back: m.counter(
+                "tidewatch_analyzer_alerts_held_back_total",
+                "Alerts that had to wait since too many began at once; most of them were said later",
+            ),
             expectations: m.counter(
                 "tidewatch_analyzer_expectations_total",
                 "Expected bands of a server and minute committed",
@@ -155,6 +160,8 @@ impl AnalyzerMetrics {
             match output {
                 Output::Anomaly(_) => self.anomalies.inc(),
                 Output::Alert(alert) => self.alerts.with_label_values(&[alert.status.as_str()]).inc(),
+                Output::Again(..) => self.alerts.with_label_values(&["updated"]).inc(),
+                Output::HeldBack => self.alerts_held_back.inc(),
                 Output::Expectation(_) => self.expectations.inc(),
             }
         }

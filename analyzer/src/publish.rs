@@ -78,10 +78,29 @@ impl Publisher {
                 )
             }
             Output::Alert(alert) => {
-                let payload = bytes("alert", &**alert)?;
-                self.send_to(&self.topics.alerts(), partition, &alert.server, &payload, cloud_event(alert))
+                let status = alert.status.as_str();
+                self.send_alert(partition, alert, status, status)
+            }
+            // counted, not sent
+            Output::HeldBack => Ok(()),
+            // to those who know two states it fires; the type tells it apart
+            Output::Again(alert, number) => {
+                self.send_alert(partition, alert, &format!("{}.{number}", alert.status.as_str()), "updated")
             }
         }
+    }
+
+    /// `transition` is unique within the alert, `kind` the end of the event's type.
+    fn send_alert(
+        &self,
+        partition: i32,
+        alert: &Alert,
+        transition: &str,
+        kind: &str,
+    ) -> Result<(), SessionError> {
+        let payload = bytes("alert", alert)?;
+        let headers = cloud_event(alert, transition, kind);
+        self.send_to(&self.topics.alerts(), partition, &alert.server, &payload, headers)
     }
 
     fn send_to(
@@ -112,14 +131,13 @@ fn content_type() -> OwnedHeaders {
 }
 
 /// CloudEvents 1.0, Kafka binding, binary mode: the id is the same for a second copy of a transition.
-fn cloud_event(alert: &Alert) -> OwnedHeaders {
-    let status = alert.status.as_str();
+fn cloud_event(alert: &Alert, transition: &str, kind: &str) -> OwnedHeaders {
     with([
         (headers::CONTENT_TYPE, headers::CONTENT_TYPE_AVRO),
         (headers::CE_SPECVERSION, "1.0"),
-        (headers::CE_ID, &format!("{}.{status}", alert.alert_id)),
+        (headers::CE_ID, &format!("{}.{transition}", alert.alert_id)),
         (headers::CE_SOURCE, "/tidewatch/analyzer"),
-        (headers::CE_TYPE, &format!("io.tidewatch.alert.{status}")),
+        (headers::CE_TYPE, &format!("io.tidewatch.alert.{kind}")),
         (headers::CE_TIME, &rfc3339(alert.updated_at)),
         (headers::CE_SUBJECT, &alert.server),
     ])

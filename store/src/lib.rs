@@ -31,4 +31,4 @@ pub use rows::{
     AnomalyRow, ExpectationRow, HistogramRow, MetricRow, PackedTier, SeriesMeta, Server, StoredAlert, Tier,
     WindowRow,
 };
-pub use triage::{Acknowledgement, Incident, NewSilence, Scope, Silence, SilenceState, TrackedAlert};
+pub use triage::{Acknowledgement, Incident, NewSilence, Scope, Silence, SilenceState, TrackedAlert, joined};

@@ -1,6 +1,9 @@
 //! What people do about alerts, free of SQL: acknowledge one, silence those that fit; and the incidents that alerts make up.
 //! Times are milliseconds since 1970 UTC.
 
+mod join;
+
+pub use join::joined;
 use tidewatch_schemas::{Labels, Severity};
 
 use crate::StoredAlert;
@@ -32,6 +35,8 @@ pub struct Incident {
     pub severity: Severity,
     /// Of the alert that began first.
     pub title: String,
+    /// What that alert is about: a metric, or else its rule.
+    pub moved: String,
     pub started_ms: i64,
     pub updated_ms: i64,
     /// `None` while it fires.
@@ -40,6 +45,8 @@ pub struct Incident {
     pub servers: Vec<String>,
     /// How many.
     pub alerts: i64,
+    /// The ids of incidents of other servers that are told with it.
+    pub joined: Vec<String>,
 }
 
 /// Which alerts: all that is there has to fit, as a whole. `*` stands for any text.

@@ -13,7 +13,7 @@ use axum::{
 use serde::Serialize;
 use tidewatch_schemas::{AlertStatus, Severity, time::rfc3339};
 use tidewatch_service_kit::http::Problem;
-use tidewatch_store::{Incident, IncidentQuery};
+use tidewatch_store::{Incident, IncidentQuery, joined};
 use utoipa::ToSchema;
 
 use crate::{
@@ -52,6 +52,8 @@ struct IncidentView {
     ended: Option<String>,
     servers: Vec<String>,
     alert_count: i64,
+    /// The ids of incidents of other servers that are told with it
+    joined: Vec<String>,
 }
 
 impl From<Incident> for IncidentView {
@@ -66,6 +68,7 @@ impl From<Incident> for IncidentView {
             ended: incident.ended_ms.map(rfc3339),
             servers: incident.servers,
             alert_count: incident.alerts,
+            joined: incident.joined,
         }
     }
 }
@@ -97,7 +100,7 @@ impl App {
             limit: filter.limit,
         };
         let found = self.store.history.incidents(&query).await?;
-        let views: Vec<_> = found.into_iter().map(IncidentView::from).collect();
+        let views: Vec<_> = joined(found).into_iter().map(IncidentView::from).collect();
         json(&views, Source::Postgres, (self.clock)())
     }
 

@@ -43,7 +43,9 @@ impl At<'_> {
             (Some(Transition::Fire { starts_at }), Some(foretold)) => {
                 let (server, window) = (self.server, self.window);
                 let alert = incident::forecast(rule, forecast, server, series, foretold, starts_at, window);
-                self.open.fire(alert, self.out);
+                if !self.open.fire(alert, self.out) {
+                    watch.hold.postpone();
+                }
             }
             (Some(Transition::Resolve { ends_at }), _) => {
                 self.resolve(rule, series, ends_at, Over::Averted(series, value, forecast));

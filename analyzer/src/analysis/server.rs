@@ -2,23 +2,26 @@
 //!
 //! Invariant: a window is taken once, in order; an older one or a second copy changes nothing.
 
+mod whole;
+
 use std::hash::{BuildHasher, Hash};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use tidewatch_schemas::{AggregateFrame, Alert, Anomaly, Expectation, Series};
+use whole::Moved;
 
 use super::{
     Open, Output, Sizes, Taken,
+    said::{Memory, Standing},
+    voice::Voice,
     watch::{At, Missing, Ratio, Watch, carried, missing_of, ratios_of, watches_of},
 };
 use crate::{
-    detect::{Figures, Judgement, Loud, Surprise, Together, Verdict, together::LOUDER},
-    incident::{self, Odd, Over, Window, server_fingerprint},
-    rules::{Condition, Hold, LEARNED, Pace, Rule, RuleSet, Transition},
+    detect::{Figures, Judgement, Loud, Surprise, Together},
+    incident::{self, Course, Over, Record, Window, server_fingerprint},
+    rules::{Condition, Hold, LEARNED, Rule, RuleSet},
 };
 
-/// The learned alert resolves after so many quiet windows.
-const QUIET_WINDOWS: i64 = 6;
 /// An alert on a series that its server has stopped reporting for so long is over.
 const GONE_MS: i64 = 300_000;
 /// A series that was not reported for so long is forgotten.
@@ -30,6 +33,7 @@ const MINUTE: i64 = 60_000;
 pub(super) struct Watched {
     pub(super) series: Series,
     loud: Loud,
+    pub(super) record: Record,
     before: Option<crate::detect::LastSample>,
     /// End of the last window with it.
     pub(super) seen: i64,
@@ -52,6 +56,8 @@ pub(super) struct Server {
     figures: Vec<Figures>,
     together: Option<Together>,
     learned: Hold,
+    /// Which series moved when, before and while the learned alert is open.
+    course: Course,
     /// Rules about this server's silence.
     silence: Vec<u16>,
     /// Rules about metrics that may be missing here.
@@ -64,8 +70,8 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(rules: &RuleSet, name: &str) -> Self {
-        let open = Open::default();
+    pub(super) fn new(rules: &RuleSet, name: &str, memory: Memory) -> Self {
+        let open = Open::new(memory);
         Self {
             last: None,
             heard_at: i64::MIN / 2,
@@ -78,6 +84,7 @@ impl Server {
             figures: Vec::new(),
             together: None,
             learned: Hold::Idle,
+            course: Course::default(),
             silence: silences_of(rules, name),
             missing: missing_of(rules, &[], name, Vec::new(), &open),
             awaits: awaits(rules, name),
@@ -97,8 +104,12 @@ impl Server {
     }
 
     /// What was really said takes the place of what the silent replay found.
-    pub(super) fn reconcile(&mut self, rules: &RuleSet, name: &str, said: Vec<Alert>) {
-        self.open = Open { alerts: said.into_iter().map(|a| (a.fingerprint.clone(), a)).collect() };
+    pub(super) fn reconcile(&mut self, rules: &RuleSet, name: &str, said: Vec<Standing>, memory: Memory) {
+        let learned = server_fingerprint(LEARNED, name);
+        let found = self.open.get(&learned).map(|alert| alert.alert_id.clone());
+        self.open.reconcile(said, memory);
+        let known = self.open.get(&learned).filter(|alert| Some(&alert.alert_id) == found.as_ref());
+        self.course.reconcile(known.map(|alert| alert.updated_at));
         for watched in &mut self.series {
             for watch in &mut watched.rules {
                 let rule = rules.rule(watch.rule);
@@ -112,9 +123,10 @@ impl Server {
             let fingerprint = server_fingerprint(&rules.rule(watch.rule).name, name);
             watch.hold = watch.hold.reconcile(self.open.start_of(&fingerprint));
         }
-        let said = self.open.start_of(&server_fingerprint(LEARNED, name));
+        let said = self.open.start_of(&learned);
         // younger models may find what was never said; that is no reason to say it now
-        self.learned = if said.is_none() { Hold::Idle } else { self.learned.reconcile(said) };
+        let is_new = said.is_none() && self.learned.is_firing();
+        self.learned = if is_new { Hold::Idle } else { self.learned.reconcile(said) };
     }
 
     pub(super) fn step(
@@ -122,7 +134,7 @@ impl Server {
         rules: &RuleSet,
         frame: &AggregateFrame,
         stamp: i64,
-        out: &mut Vec<Output>,
+        out: &mut Voice,
     ) -> Taken {
         let window = Window { start: frame.window_start, end: frame.window_end() };
         if self.last.is_some_and(|last| window.start <= last.start) {
@@ -155,21 +167,23 @@ impl Server {
                 at.out.push(anomaly(frame, &watched.series, value, &judgement));
             }
             if judgement.size > 1.0 {
-                odd.push((slot, value, judgement));
+                odd.push(Moved { slot, value, judgement, before: watched.record });
             }
+            watched.record.learn(window.start, value);
         }
         self.watch_whole(rules, frame, window, out);
         let together = self.together.get_or_insert_with(|| Together::new(frame.window_ms as f64 / 1_000.0));
         let verdict = together.step(&surprise);
         self.watch_together(&frame.server, window, verdict, odd, out);
         self.end_gone(rules, &frame.server, window, out);
+        self.open.release(window.end, out);
         self.tell_expected(frame, window, out);
         Taken::Judged(judged)
     }
 
     /// The server is not silent any more.
-    fn heard(&mut self, rules: &RuleSet, frame: &AggregateFrame, window: Window, out: &mut Vec<Output>) {
-        if self.open.alerts.is_empty() {
+    fn heard(&mut self, rules: &RuleSet, frame: &AggregateFrame, window: Window, out: &mut Voice) {
+        if self.open.is_empty() {
             return;
         }
         for &rule in &self.silence {
@@ -179,13 +193,7 @@ impl Server {
     }
 
     /// The rules that need more than one series of the window, or are about what it lacks.
-    fn watch_whole(
-        &mut self,
-        rules: &RuleSet,
-        frame: &AggregateFrame,
-        window: Window,
-        out: &mut Vec<Output>,
-    ) {
+    fn watch_whole(&mut self, rules: &RuleSet, frame: &AggregateFrame, window: Window, out: &mut Voice) {
         let mut at = At { rules, server: &frame.server, window, open: &mut self.open, out };
         for ratio in &self.ratios {
             let (index, by) = (ratio.index as usize, ratio.by as usize);
@@ -229,7 +237,14 @@ impl Server {
         }
         let slot = self.series.len() as u32;
         let rules = watches_of(rules, server, series, &self.open, seen);
-        let watched = Watched { series: series.clone(), loud: Loud::default(), before: None, seen: 0, rules };
+        let watched = Watched {
+            series: series.clone(),
+            loud: Loud::default(),
+            record: Record::default(),
+            before: None,
+            seen: 0,
+            rules,
+        };
         self.series.push(watched);
         self.index
             .insert_unique(hash, slot, |&slot| hash_of(&self.hasher, &self.series[slot as usize].series));
@@ -251,51 +266,16 @@ impl Server {
         }
     }
 
-    fn watch_together(
-        &mut self,
-        server: &str,
-        window: Window,
-        verdict: Verdict,
-        mut odd: Vec<(u32, f64, Judgement)>,
-        out: &mut Vec<Output>,
-    ) {
-        let holds = if self.learned.is_firing() { verdict.raw >= 1.0 / LOUDER } else { verdict.score >= 1.0 };
-        let pace = Pace { hold_ms: 0, keep_ms: QUIET_WINDOWS * (window.end - window.start) };
-        match self.learned.step(holds, window.start, window.end, pace) {
-            Some(Transition::Fire { starts_at }) => {
-                // stable: equal ones stay in the order of the layout
-                odd.sort_by(|a, b| b.2.size.total_cmp(&a.2.size));
-                let odd: Vec<_> = odd
-                    .into_iter()
-                    .map(|(slot, value, judgement)| Odd {
-                        series: &self.series[slot as usize].series,
-                        value,
-                        band: judgement.band(),
-                        size: judgement.size,
-                        score: judgement.score,
-                    })
-                    .collect();
-                let alert =
-                    incident::learned(server, &odd, self.slots.len(), verdict.score, starts_at, window);
-                self.open.fire(alert, out);
-            }
-            Some(Transition::Resolve { ends_at }) => {
-                self.open.resolve(&server_fingerprint(LEARNED, server), ends_at, window.end, Over::Calm, out);
-            }
-            None => {}
-        }
-    }
-
     /// Ends alerts on series that this server does not report any more, and of rules that are gone.
-    fn end_gone(&mut self, rules: &RuleSet, server: &str, window: Window, out: &mut Vec<Output>) {
-        if self.open.alerts.is_empty() {
+    fn end_gone(&mut self, rules: &RuleSet, server: &str, window: Window, out: &mut Voice) {
+        if self.open.is_empty() {
             return;
         }
         for fingerprint in self.open.without_rule(rules, server) {
             self.open.resolve(&fingerprint, window.start, window.end, Over::RuleGone, out);
         }
         let mut gone = Vec::new();
-        for alert in self.open.alerts.values() {
+        for alert in self.open.alerts() {
             let Some(number) = rules.number_of(&alert.rule) else { continue };
             // what is about absence does not end with it
             if rules.rule(number).condition.threshold().is_none() {
@@ -317,7 +297,7 @@ impl Server {
             }
         }
         for (fingerprint, number, ends_at, over) in gone {
-            let alert = self.open.alerts.get(&fingerprint);
+            let alert = self.open.get(&fingerprint);
             for watched in self.series.iter_mut().filter(|w| alert.is_some_and(|alert| w.is_of(alert))) {
                 watched.rules.iter_mut().filter(|watch| watch.rule == number).for_each(Watch::reset);
             }
@@ -326,7 +306,7 @@ impl Server {
     }
 
     /// Once a minute: the band of the minute that begins.
-    fn tell_expected(&mut self, frame: &AggregateFrame, window: Window, out: &mut Vec<Output>) {
+    fn tell_expected(&mut self, frame: &AggregateFrame, window: Window, out: &mut Voice) {
         let minute = window.end.div_euclid(MINUTE) * MINUTE;
         if minute <= self.told {
             return;
@@ -374,7 +354,7 @@ impl Server {
         !self.silences(rules, name, since, now).is_empty()
     }
 
-    pub(super) fn tick(&mut self, rules: &RuleSet, name: &str, since: i64, now: i64, out: &mut Vec<Output>) {
+    pub(super) fn tick(&mut self, rules: &RuleSet, name: &str, since: i64, now: i64, out: &mut Voice) {
         for fingerprint in self.open.without_rule(rules, name) {
             self.open.resolve(&fingerprint, now, now, Over::RuleGone, out);
         }
@@ -382,22 +362,28 @@ impl Server {
         let alerts: Vec<_> =
             silences.into_iter().map(|(rule, end)| incident::silence(rule, name, end, now)).collect();
         for alert in alerts {
-            self.open.fire(alert, out);
+            // one that has to wait is due again with the next tick
+            let _ = self.open.fire(alert, out);
         }
     }
 
     /// Whether it spoke after `time`, or has something open.
     pub(super) fn is_wanted(&self, time: i64) -> bool {
-        !self.open.alerts.is_empty() || self.last.is_some_and(|last| last.end > time)
+        !self.open.is_empty() || self.last.is_some_and(|last| last.end > time)
+    }
+
+    /// What it is remembered for.
+    pub(super) fn memory(&self) -> &Memory {
+        self.open.memory()
     }
 
     pub(super) fn open_rules(&self) -> impl Iterator<Item = &str> {
-        self.open.alerts.values().map(|alert| alert.rule.as_str())
+        self.open.rules()
     }
 
     pub(super) fn add_to(&self, sizes: &mut Sizes) {
         sizes.series += self.series.len();
-        sizes.open_alerts += self.open.alerts.len();
+        sizes.open_alerts += self.open.len();
         sizes.newest = sizes.newest.max(self.last.map_or(0, |last| last.end));
         let text = |s: &Series| {
             let labels: usize = s.labels.iter().map(|(k, v)| k.len() + v.len() + 48).sum();
@@ -408,7 +394,8 @@ impl Server {
             self.series.iter().map(|w| size_of::<Watched>() + text(&w.series) + watches(w) + 5).sum();
         let layout: usize = self.layout.iter().map(|s| size_of::<Series>() + text(s) + 4).sum();
         let figures = self.figures.capacity() * size_of::<Figures>();
-        sizes.bytes += size_of::<Self>() + series + layout + figures;
+        sizes.bytes +=
+            size_of::<Self>() + series + layout + figures + self.open.bytes() + self.course.bytes();
     }
 }
 

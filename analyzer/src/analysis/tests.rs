@@ -2,16 +2,18 @@
 
 mod crash;
 mod foresee;
+mod incidents;
 mod kinds;
 mod reload;
 mod silence;
+mod storm;
 
 use std::path::Path;
 
-use tidewatch_schemas::{Origin, Series};
+use tidewatch_schemas::{AlertStatus, Origin, Series};
 
 use super::*;
-use crate::rules::parse;
+use crate::rules::{LEARNED, parse};
 
 pub(super) const T0: i64 = 1_795_392_000_000; // Mon 23 Nov 2026 00:00 UTC
 pub(super) const WINDOW: i64 = 10_000;
@@ -63,6 +65,7 @@ pub(super) fn live(text: &str) -> Analysis {
     analysis
 }
 
+/// Beginnings and ends.
 pub(super) fn alerts(outputs: &[Output]) -> Vec<&Alert> {
     let mut said = Vec::new();
     for output in outputs {
@@ -71,6 +74,17 @@ pub(super) fn alerts(outputs: &[Output]) -> Vec<&Alert> {
         }
     }
     said
+}
+
+/// All that the alert topic gets.
+pub(super) fn topic(outputs: &[Output]) -> Said {
+    let mut log = Said::default();
+    for output in outputs {
+        if let Output::Alert(alert) | Output::Again(alert, _) = output {
+            log.add((**alert).clone());
+        }
+    }
+    log
 }
 
 pub(super) fn add_all(log: &mut Said, said: &[&Alert]) {

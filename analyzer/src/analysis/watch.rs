@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use tidewatch_schemas::{Alert, Labels, Series, SeriesKind};
 
-use super::{Open, Output, foresee::Foresight, server::Watched};
+use super::{Open, foresee::Foresight, server::Watched, voice::Voice};
 use crate::{
     detect::{Band, Figures, Judgement},
-    incident::{self, Over, Window, series_fingerprint, server_fingerprint, words},
+    incident::{self, Over, Record, Window, series_fingerprint, server_fingerprint, words},
     rules::{Condition, Hold, Measure, Of, Rule, RuleSet, Threshold, Trail, Transition},
 };
 
@@ -21,6 +21,8 @@ pub(super) struct Watch {
     pub(super) hold: Hold,
     /// End of the last window with all that it takes: the series, and what it is divided by.
     pub(super) judged: i64,
+    /// What was known of the series before its value went beyond the limit.
+    before: Option<Record>,
     /// Of a rule about a change over time.
     trail: Option<Box<Trail>>,
     /// Of a forecast.
@@ -48,12 +50,14 @@ pub(super) struct Ratio {
 impl Watch {
     /// `said` is the start of the alert that is open.
     pub(super) fn new(rule: u16, said: Option<i64>, judged: i64) -> Self {
-        Self { rule, hold: Hold::Idle.reconcile(said), judged, trail: None, foresight: None }
+        let hold = Hold::Idle.reconcile(said);
+        Self { rule, hold, judged, before: None, trail: None, foresight: None }
     }
 
     /// The series is not reported any more: what was known of it is of no use.
     pub(super) fn reset(&mut self) {
         self.hold = Hold::Idle;
+        self.before = None;
         self.trail = None;
         self.foresight = None;
     }
@@ -122,7 +126,7 @@ pub(super) struct At<'a> {
     pub(super) server: &'a str,
     pub(super) window: Window,
     pub(super) open: &'a mut Open,
-    pub(super) out: &'a mut Vec<Output>,
+    pub(super) out: &'a mut Voice,
 }
 
 impl At<'_> {
@@ -133,7 +137,7 @@ impl At<'_> {
         figures: &Figures,
         judgement: Option<&Judgement>,
     ) {
-        let series = &watched.series;
+        let (series, record) = (&watched.series, watched.record);
         // which rules are about this series was decided when it was first seen
         for watch in &mut watched.rules {
             let rule = self.rules.rule(watch.rule);
@@ -148,6 +152,10 @@ impl At<'_> {
             }
             // a change or a score that is not known yet ends nothing
             watch.judged = self.window.end;
+            // the record is one of means and rates, as the band is
+            if watch.hold == Hold::Idle && threshold.of.is_none() && threshold.measure == Measure::Figure {
+                watch.before = Some(record);
+            }
             if let Some(value) = watch.value(threshold, series, self.window, figures, judgement) {
                 let band = judgement.filter(|judgement| judgement.is_warm()).map(Judgement::band);
                 self.judge(rule, watch, (series, value, band));
@@ -192,7 +200,9 @@ impl At<'_> {
         match missing.watch.step(rule, !missing.present, self.window) {
             Some(Transition::Fire { starts_at }) => {
                 let alert = incident::metric_absent(rule, select, self.server, starts_at, self.window);
-                self.open.fire(alert, self.out);
+                if !self.open.fire(alert, self.out) {
+                    missing.watch.hold.postpone();
+                }
             }
             Some(Transition::Resolve { ends_at }) => {
                 let fingerprint = server_fingerprint(&rule.name, self.server);
@@ -223,8 +233,15 @@ impl At<'_> {
         let holds = threshold.holds(value, watch.hold.is_firing());
         match watch.step(rule, holds, self.window) {
             Some(Transition::Fire { starts_at }) => {
-                let alert = incident::threshold(rule, threshold, self.server, odd, starts_at, self.window);
-                self.open.fire(alert, self.out);
+                let mut alert =
+                    incident::threshold(rule, threshold, self.server, odd, starts_at, self.window);
+                let extreme = watch.before.and_then(|before| before.extreme(value, self.window.start));
+                if let Some(extreme) = extreme {
+                    alert.explanation = format!("{} It is {extreme}.", alert.explanation);
+                }
+                if !self.open.fire(alert, self.out) {
+                    watch.hold.postpone();
+                }
             }
             Some(Transition::Resolve { ends_at }) => {
                 let over = Over::Value(series, value, threshold);
@@ -238,7 +255,9 @@ impl At<'_> {
         match watch.step(rule, is_lost, self.window) {
             Some(Transition::Fire { starts_at }) => {
                 let alert = incident::series_absent(rule, self.server, series, starts_at, self.window);
-                self.open.fire(alert, self.out);
+                if !self.open.fire(alert, self.out) {
+                    watch.hold.postpone();
+                }
             }
             Some(Transition::Resolve { ends_at }) => {
                 self.resolve(rule, series, ends_at, Over::Back(&words::what(series)));

@@ -40,8 +40,10 @@ impl Partition {
         let high = high_water.unwrap_or(0);
         let from = start.offset.unwrap_or(0);
         let committed = start.committed.as_ref().and_then(|(_, metadata)| Committed::parse(metadata));
+        let mut analysis = Analysis::new(Arc::clone(rules));
+        analysis.recall(&said);
         let mut partition = Self {
-            analysis: Analysis::new(Arc::clone(rules)),
+            analysis,
             said: Some(said),
             high_water: high,
             next: from,
@@ -128,7 +130,7 @@ impl Partition {
     }
 
     pub(super) fn has_alert(&self) -> bool {
-        self.outputs.iter().any(|output| matches!(output, Output::Alert(_)))
+        self.outputs.iter().any(|output| matches!(output, Output::Alert(_) | Output::Again(..)))
     }
 
     /// What has to be committed, if anything.

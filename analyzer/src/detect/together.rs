@@ -7,7 +7,7 @@ use super::episode::Episode;
 pub use super::episode::LOUDER;
 
 /// Usual large errors from which a series counts as surprised.
-const FROM: f64 = 1.5;
+pub const FROM: f64 = 1.5;
 /// One series' share at most: alone it seldom is an incident of the server.
 const SHARE: f64 = 4.5;
 /// How many of the most surprised are added up.

@@ -76,19 +76,13 @@ pub fn forecast(
 }
 
 /// Title and explanation of a forecast that is over.
-pub(super) fn averted(
-    server: &str,
-    series: &Series,
-    value: f64,
-    forecast: &Forecast,
-    lasted: &str,
-) -> (String, String) {
+pub(super) fn averted(server: &str, series: &Series, value: f64, forecast: &Forecast) -> (String, String) {
     let beyond = &forecast.beyond;
     let (thing, end) = end_of(series, beyond);
     (
         format!("{thing} no longer foreseen to be {end} on {server}"),
         format!(
-            "{} is at {}; as it goes now it is not {end} within {}. {lasted}",
+            "{} is at {}; as it goes now it is not {end} within {}.",
             words::subject(series, beyond),
             words::measured(value, series, beyond),
             words::duration(forecast.within_ms)

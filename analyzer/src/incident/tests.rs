@@ -92,7 +92,11 @@ fn a_threshold_alert_says_what_was_seen_and_what_was_expected() {
         "It is filling up. File system used of /var 93.4 %, above 90 % since 14:03:10 UTC (1 min). Expected now: 44.2 to 57.8 %."
     );
     assert_eq!((alert.expected_low, alert.value), (Some(44.2), Some(93.44)));
-    let over = resolved(&alert, START + 120_000, START + 130_000, Over::Value(&series, 71.0, limit));
+    let over = resolved(
+        &alert,
+        &ending(&alert, START + 120_000, Over::Value(&series, 71.0, limit)),
+        START + 130_000,
+    );
     assert_eq!(plain(&over.title), "File system used of /var back at 71 % on web-1");
     assert_eq!(
         plain(&over.explanation),
@@ -158,7 +162,8 @@ fn what_is_missing_is_named() {
         (alert.metric.as_deref(), alert.runbook_url.as_deref()),
         (Some("node_load1"), Some("https://x"))
     );
-    let over = resolved(&alert, START + 120_000, START + 130_000, Over::Back("Load over 1 min"));
+    let over =
+        resolved(&alert, &ending(&alert, START + 120_000, Over::Back("Load over 1 min")), START + 130_000);
     assert_eq!(plain(&over.title), "Reported again on web-1: Load over 1 min");
     let none = rule(
         "{name: a, metric: 'backup_*', labels: [kind=full], absent: metric, for: 1m, summary: No backup.}",
@@ -174,41 +179,11 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn a_learned_alert_names_the_oddest_first() {
-    let cpu = Series::gauge("tidewatch_host_cpu_busy_percent", "percent");
-    let net = Series::counter("node_network_receive_bytes_total", "bytes").with("device", "eth0");
-    let odd = [
-        Odd {
-            series: &cpu,
-            value: 98.0,
-            band: Band { expected: 17.0, low: 4.0, high: 31.0 },
-            size: 30.0,
-            score: 6.0,
-        },
-        Odd {
-            series: &net,
-            value: 41e6,
-            band: Band { expected: 1e6, low: 0.0, high: 2e6 },
-            size: 20.0,
-            score: 3.0,
-        },
-    ];
-    let alert = learned("web-1", &odd, 120, 1.31, START, at(0));
-    assert_eq!(plain(&alert.title), "CPU busy 98 %, expected 4 to 31 % on web-1");
-    assert_eq!(
-        plain(&alert.explanation),
-        "CPU busy 98 %, expected 4 to 31 %, since 14:03:10 UTC. With it: node_network_receive_bytes_total of eth0 41 MB/s, expected 0 to 2 MB/s. 2 of 120 series are outside what is expected. Which moved first within these seconds is not known; the cause is for you to judge."
-    );
-    assert_eq!(alert.related.len(), 1);
-    assert_eq!(alert.fingerprint, fingerprint(LEARNED, "web-1", &Labels::new()));
-}
-
-#[test]
 fn a_silent_server_is_named_with_its_last_sign() {
     let alert = silence(&rule("{name: gone, absent: server, for: 60s}"), "web-1", START, START + 61_000);
     assert_eq!(plain(&alert.title), "web-1 silent since 14:03:10 UTC");
     assert!(plain(&alert.explanation).contains("allows 1 min of silence"), "{}", alert.explanation);
     assert_eq!(alert.alert_id, alert_id(&alert.fingerprint, START));
-    let over = resolved(&alert, START + 110_000, START + 120_000, Over::Heard);
+    let over = resolved(&alert, &ending(&alert, START + 110_000, Over::Heard), START + 120_000);
     assert_eq!(plain(&over.explanation), "web-1 was silent. From 14:03:10 UTC to 14:05:00 UTC, 1 min 50 s.");
 }

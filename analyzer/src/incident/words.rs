@@ -241,3 +241,32 @@ pub fn duration(millis: i64) -> String {
     }
     parts.join(" ")
 }
+
+/// The largest unit alone, rounded down: `9 d`, `2 h`.
+pub fn age(millis: i64) -> String {
+    let seconds = millis.max(0) / 1_000;
+    let size = [86_400, 3_600, 60].into_iter().find(|size| seconds >= *size).unwrap_or(1);
+    duration(seconds / size * size * 1_000)
+}
+
+/// `21 Nov 14:03 UTC`.
+pub fn date(millis: i64) -> String {
+    DateTime::<Utc>::from_timestamp_millis(millis)
+        .map_or_else(|| millis.to_string(), |time| time.format("%-d %b %H:%M UTC").to_string())
+}
+
+/// The longest explanation.
+const LONGEST: usize = 1_500;
+
+/// A text that is not longer than what people read: its end is left out.
+pub fn bounded(mut text: String) -> String {
+    if text.len() > LONGEST {
+        let mut end = LONGEST - '\u{2026}'.len_utf8();
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('\u{2026}');
+    }
+    text
+}

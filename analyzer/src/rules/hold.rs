@@ -87,6 +87,13 @@ impl Hold {
         Some(Transition::Resolve { ends_at })
     }
 
+    /// It fired and could not be said: it fires again with the next window in which it still holds.
+    pub fn postpone(&mut self) {
+        if let Self::Firing { since, .. } = *self {
+            *self = Self::Pending { since, seen: i64::MAX / 2 };
+        }
+    }
+
     /// What a silent replay found, corrected by what was really said: `said` is the start of the open alert. A condition
     /// that should be firing but was never said fires with the next window in which it still holds.
     #[must_use]

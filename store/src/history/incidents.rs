@@ -48,6 +48,7 @@ const SILENCES: &str = "FROM silences z WHERE z.starts_at < z.ends_at
 const SUMMARY: &str = "SELECT bool_or(b.status = 'firing') AS firing,
         max(array_position(ARRAY['info', 'warning', 'critical'], b.severity)) AS severity,
         (array_agg(b.title ORDER BY b.starts_at, b.alert_id))[1] AS title, min(b.starts_at) AS started,
+        (array_agg(coalesce(b.metric_name, b.rule) ORDER BY b.starts_at, b.alert_id))[1] AS moved,
         max(b.updated_at) AS updated, max(coalesce(b.ends_at, b.updated_at)) AS ended, count(*) AS alerts,
         array_agg(DISTINCT v.name ORDER BY v.name) AS servers, array_agg(DISTINCT b.server_id) AS server_ids
     FROM alerts b JOIN servers v ON v.id = b.server_id WHERE b.incident_id =";
@@ -248,11 +249,13 @@ fn incident(row: &PgRow) -> Result<Incident, Error> {
             _ => Severity::Critical,
         },
         title: row.try_get("title")?,
+        moved: row.try_get("moved")?,
         started_ms: time(row, "started")?,
         updated_ms: time(row, "updated")?,
         ended_ms: (!is_firing).then_some(ended),
         servers: row.try_get("servers")?,
         alerts: row.try_get("alerts")?,
+        joined: Vec::new(),
     })
 }
 

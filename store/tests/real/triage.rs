@@ -238,6 +238,7 @@ async fn an_incident_is_what_its_alerts_are_together() {
         (one.title.as_str(), &one.servers[..]),
         ("a1 of web-1", &["db".to_owned(), "web-1".into()][..])
     );
+    assert_eq!(one.moved, "node_load1");
     let other = history.incident("i2").await.expect("incident").expect("there");
     assert_eq!((other.is_firing, other.ended_ms), (false, Some(T0 + 30 * MINUTE)));
     assert_eq!(history.incident("nothing").await.expect("incident"), None);

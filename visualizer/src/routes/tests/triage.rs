@@ -113,7 +113,7 @@ async fn an_incident_is_told_as_a_whole(service: &Service) {
     let expected = json!([{
         "id": "i1", "state": "firing", "severity": "critical", "title": "CPU busy 98 % on db.fra-2",
         "started": rfc3339(NOW - 4 * MINUTE), "updated": rfc3339(NOW - 4 * MINUTE), "ended": null,
-        "servers": ["db.fra-2"], "alert_count": 1,
+        "servers": ["db.fra-2"], "alert_count": 1, "joined": [],
     }]);
     assert_eq!(incidents, expected);
     for (query, is_there) in [
