@@ -115,7 +115,6 @@ struct Span {
 /// What would have been said of one server.
 #[derive(Debug, Default)]
 struct Heard {
-    server: String,
     /// In order of time.
     found: Vec<Found>,
     /// Of each rule, how many alerts were open when the asked time began.
@@ -229,7 +228,7 @@ struct Work {
 impl Work {
     async fn server(self: Arc<Self>, server: Server) -> anyhow::Result<Heard> {
         let Span { warm_from, from, to } = self.span;
-        let mut heard = Heard { server: server.name.clone(), ..Heard::default() };
+        let mut heard = Heard::default();
         let (reader, metas) = Reader::open(&self.history, &server).await?;
         let since = reader.oldest(warm_from, to).await?.unwrap_or(to);
         self.advance(warm_from, since);
@@ -243,7 +242,9 @@ impl Work {
                 frames.rebuild(rows, &spoke, |frame| {
                     heard.known_from.get_or_insert(frame.window_start);
                     heard.windows += u64::from(frame.window_start >= from);
-                    players.iter_mut().for_each(|player| player.window(frame));
+                    for player in &mut players {
+                        player.window(frame);
+                    }
                 });
             };
             tokio::task::block_in_place(play);

@@ -227,7 +227,7 @@ async fn old_versions_that_come_back_are_no_answer() {
             id,
             server_id: 5,
             metric_name: (*name).to_owned(),
-            labels: Default::default(),
+            labels: tidewatch_schemas::Labels::default(),
             kind: SeriesKind::Gauge,
             unit: String::new(),
         };

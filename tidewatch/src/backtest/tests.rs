@@ -41,9 +41,9 @@ fn report(servers: impl IntoIterator<Item = Heard>) -> Report {
     report
 }
 
-fn heard(server: &str, found: Vec<Found>) -> Heard {
+fn heard(found: Vec<Found>) -> Heard {
     let known_from = Some(FROM - HOUR);
-    Heard { server: server.to_owned(), found, windows: 360, known_from, ..Heard::default() }
+    Heard { found, windows: 360, known_from, ..Heard::default() }
 }
 
 #[test]
@@ -88,9 +88,8 @@ fn a_bad_file_is_named_with_its_line() {
 
 #[test]
 fn the_first_alerts_are_the_first_in_time_whichever_server_was_played_first() {
-    let late = heard("db-1", vec![found("a", "db-1", FROM + 70_000, Some(FROM + 100_000))]);
+    let late = heard(vec![found("a", "db-1", FROM + 70_000, Some(FROM + 100_000))]);
     let early = heard(
-        "web-1",
         [0, 30_000, 90_000].map(|at| found("a", "web-1", FROM + at, Some(FROM + at + 20_000))).to_vec(),
     );
     let text = report([late, early]).text();
@@ -119,7 +118,7 @@ fn the_first_alerts_are_the_first_in_time_whichever_server_was_played_first() {
 
 #[test]
 fn differences_and_what_is_not_known_are_said() {
-    let mut one = heard("web-1", vec![found("learned", "web-1", FROM + 10_000, None)]);
+    let mut one = heard(vec![found("learned", "web-1", FROM + 10_000, None)]);
     one.known_from = Some(FROM + 5_000);
     one.already.insert("b".to_owned(), 2);
     let added = vec![found("a", "web-1", FROM, None)];

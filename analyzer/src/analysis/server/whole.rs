@@ -41,7 +41,9 @@ impl Server {
         odd.sort_by(|a, b| b.judgement.size.total_cmp(&a.judgement.size));
         let outside = odd.iter().filter(|moved| moved.judgement.score >= 1.0);
         let outside: Vec<Moved> = outside.copied().collect();
-        outside.iter().for_each(|moved| self.note(window, moved));
+        for moved in &outside {
+            self.note(window, moved);
+        }
         let breadth = Breadth { watched: self.slots.len(), outside: outside.len(), score: verdict.raw };
         let holds = match self.learned {
             Hold::Idle => verdict.score >= 1.0,

@@ -107,7 +107,9 @@ mod tests {
 
     fn past(values: &[f64]) -> Past {
         let mut past = Past::default();
-        values.iter().for_each(|&value| past.push(value));
+        for &value in values {
+            past.push(value);
+        }
         past
     }
 
