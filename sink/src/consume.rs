@@ -97,6 +97,7 @@ impl Poller {
             since: Instant::now(),
             paused: false,
             committed: BTreeMap::new(),
+            untold: false,
             told_kafka: Instant::now(),
         };
         let batch_rows = self.config.sink_batch_rows as usize;
@@ -158,6 +159,14 @@ impl Poller {
         reading.generation = self.runtime.block_on(async { self.owned.lock().await.generation });
         match change {
             GroupChange::Assigned(starts) => {
+                // what was written and not told before is told now: a partition at rest would seem behind for ever
+                reading.committed = starts
+                    .iter()
+                    .filter_map(|start| {
+                        Some(((Arc::from(start.topic.as_str()), start.partition), start.offset?))
+                    })
+                    .collect();
+                reading.untold = true;
                 tracing::info!(
                     partitions = starts.len(),
                     generation = reading.generation,
@@ -213,6 +222,7 @@ impl Poller {
             match told {
                 Told::Committed(generation, ends) if generation == reading.generation => {
                     reading.committed.extend(ends);
+                    reading.untold = true;
                 }
                 Told::Lost(generation) if generation == reading.generation => return false,
                 Told::Committed(..) | Told::Lost(_) | Told::GivenUp => {}
@@ -243,6 +253,8 @@ impl Poller {
                 return;
             }
         }
+        // whatever became of the last commit that nobody waited for
+        reading.untold = true;
         reading.tell_kafka(group, CommitMode::Sync);
     }
 }
@@ -256,8 +268,10 @@ struct Reading {
     /// When the first of the items came.
     since: Instant,
     paused: bool,
-    /// Written, and not yet told to Kafka.
+    /// The ends of what is written.
     committed: BTreeMap<(Arc<str>, i32), i64>,
+    /// Whether Kafka has to hear of them.
+    untold: bool,
     told_kafka: Instant,
 }
 
@@ -284,7 +298,8 @@ impl Reading {
     /// For tools that show the lag; where we start is PostgreSQL's word.
     fn tell_kafka(&mut self, group: &Group, mode: CommitMode) {
         self.told_kafka = Instant::now();
-        if self.committed.is_empty() {
+        self.untold |= group.take_failed_commit();
+        if !self.untold || self.committed.is_empty() {
             return;
         }
         let mut list = TopicPartitionList::with_capacity(self.committed.len());
@@ -293,7 +308,7 @@ impl Reading {
             let _ = list.add_partition_offset(topic, *partition, Offset::Offset(*offset));
         }
         match group.consumer().commit(&list, mode) {
-            Ok(()) => self.committed.clear(),
+            Ok(()) => self.untold = false,
             Err(error) => tracing::debug!(%error, "tell kafka the offsets"),
         }
     }

@@ -81,6 +81,7 @@ pub struct GroupContext {
     before_revoke: Box<dyn Fn() + Send + Sync>,
     /// Whether there are changes: asked at every poll, where a lock would cost.
     changed: Arc<AtomicBool>,
+    commit_failed: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for GroupContext {
@@ -179,6 +180,13 @@ impl ConsumerContext for GroupContext {
             }
         }
     }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::debug!(%error, "commit offsets");
+            self.commit_failed.store(true, Ordering::Release);
+        }
+    }
 }
 
 /// One member of a group, polled from one thread.
@@ -186,6 +194,7 @@ pub struct Group {
     consumer: BaseConsumer<GroupContext>,
     changes: Arc<Mutex<VecDeque<KafkaResult<GroupChange>>>>,
     changed: Arc<AtomicBool>,
+    commit_failed: Arc<AtomicBool>,
     lags: Lags,
 }
 
@@ -245,6 +254,7 @@ impl Group {
     ) -> KafkaResult<Self> {
         let changes = Arc::default();
         let changed = Arc::new(AtomicBool::new(false));
+        let commit_failed = Arc::new(AtomicBool::new(false));
         let lags = Lags::default();
         let context = GroupContext {
             changes: Arc::clone(&changes),
@@ -253,10 +263,11 @@ impl Group {
             starter: Box::new(starter),
             before_revoke: Box::new(before_revoke),
             changed: Arc::clone(&changed),
+            commit_failed: Arc::clone(&commit_failed),
         };
         let consumer: BaseConsumer<GroupContext> = client.create_with_context(context)?;
         consumer.subscribe(topics)?;
-        Ok(Self { consumer, changes, changed, lags })
+        Ok(Self { consumer, changes, changed, commit_failed, lags })
     }
 
     /// Records behind the end of all assigned partitions, a few seconds old.
@@ -289,6 +300,11 @@ impl Group {
         self.changed.store(false, Ordering::Release);
         let changes = std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Polled { changes: changes.into_iter().collect::<KafkaResult<_>>()?, message })
+    }
+
+    /// Whether a commit that nobody waited for has failed since this was last asked.
+    pub fn take_failed_commit(&self) -> bool {
+        self.commit_failed.swap(false, Ordering::AcqRel)
     }
 
     /// The consumer itself: group metadata, watermarks, pause and resume, commits.
