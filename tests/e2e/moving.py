@@ -113,6 +113,8 @@ class Outcome:
     seed: int
     faults: list = field(default_factory=list)
     wrong: list = field(default_factory=list)
+    # what of it the records alone say, all of the log having been worked off: no matter of a machine's pace
+    proof: list = field(default_factory=list)
     evidence: Evidence | None = None
     seconds: float = 0.0
     frames: int = 0
@@ -271,6 +273,9 @@ class Run:
         found = self.ask(lambda: client.committed(wanted, timeout=ANSWER), "the group's offsets")
         return {part.partition: part.offset for part in found}
 
+    def has_committed_all(self):
+        return self.committed() == self.ends(self.raw, range(self.partitions))
+
     def read(self, names, isolation):
         """Every record of these topics up to their ends now; an outage is waited for."""
         client = self.consumer("somebody-else", isolation)
@@ -298,7 +303,7 @@ class Run:
         expected = reckoning.expected_samples(reckoning.reckon(raw, layouts, rules))
 
         def closed():
-            if self.committed() != self.ends(self.raw, range(self.partitions)):
+            if not self.has_committed_all():
                 return False
             tiers = self.read(TIERS, "read_committed")
             return reckoning.samples(map(reckoning.read_window, tiers[0] + tiers[1])) >= expected
@@ -357,12 +362,14 @@ def play(cluster, seed):
     """One run from its topics to the verdict."""
     run, outcome, began = Run(cluster, seed), Outcome(seed), time.monotonic()
     try:
-        live_through(run, outcome)
+        settled = live_through(run, outcome)
         for process in run.processes:
             if process.alive:
                 run.end(process, gently=True)
         outcome.evidence = run.gather()
-        outcome.wrong += reckoning.wrongs(outcome.evidence, RULES) + run.wrong_logs()
+        said = reckoning.wrongs(outcome.evidence, RULES)
+        outcome.proof = said if settled else []
+        outcome.wrong += said + run.wrong_logs()
         outcome.warnings = run.warnings()
     except Exception as error:  # noqa: BLE001 - told with the seed
         outcome.wrong.append(f"{type(error).__name__}: {error}")
@@ -375,7 +382,7 @@ def play(cluster, seed):
 
 
 def live_through(run, outcome):
-    """The mishaps under traffic, and then peace until everything is closed."""
+    """The mishaps under traffic, and then peace until everything is closed; whether all of the log is committed in the end."""
     rng = random.Random(f"play {run.seed}")
     first, steps = mishaps.plan(run.seed)
     run.create_topics()
@@ -398,6 +405,7 @@ def live_through(run, outcome):
         # what is missing is told by the reckoning
         outcome.wrong.append(str(error))
     outcome.done = run.done
+    return run.has_committed_all()
 
 
 def campaign(cluster, seeds, parallel, seconds=None, told=print):
