@@ -1,6 +1,6 @@
 //! What is seen of a series in a window, and how odd that is.
 //!
-//! In: the finals of `metrics.10s`, column by column. Out: figures (mean, extremes, rate), a judgement of each series, a
+//! In: the finals of `metrics.10s`, column by column. Out: figures (mean, extremes, rate), an opinion on each series, a
 //! verdict on the server. No Kafka, no clock. Invariant: everything is said before it is learned from.
 
 mod episode;
@@ -10,7 +10,7 @@ pub mod loud;
 pub mod novelty;
 pub mod together;
 
-pub use join::{Joined, JoinedServer, Opinion};
+pub use join::{Gathered, Joined, JoinedServer, Oddness, Opinion};
 pub use loud::{Band, Judgement, Loud};
 pub use novelty::{Novelty, Rarity};
 use tidewatch_schemas::{AggregateFrame, SeriesKind};

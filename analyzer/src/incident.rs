@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use tidewatch_schemas::{Alert, AlertStatus, Labels, Series, Severity};
 
 use crate::{
-    detect::Band,
+    detect::{Band, novelty::Kind},
     rules::{Forecast, Measure, Of, Rule, Selector, Side, Threshold},
 };
 
@@ -37,8 +37,10 @@ pub struct Odd<'a> {
     pub value: f64,
     pub band: Band,
     pub size: f64,
-    /// 1 or more: outside its band.
+    /// 1 or more: odd.
     pub score: f64,
+    /// In which way it is new, if it is odd within its band.
+    pub kind: Option<Kind>,
 }
 
 /// The same for every occurrence of an alert.

@@ -17,7 +17,7 @@ use super::{
     watch::{At, Missing, Ratio, Watch, carried, missing_of, ratios_of, watches_of},
 };
 use crate::{
-    detect::{Figures, Judgement, Loud, Surprise, Together},
+    detect::{Figures, Gathered, Joined, Opinion, Together},
     incident::{self, Course, Over, Record, Window, server_fingerprint},
     rules::{Condition, Hold, LEARNED, Rule, RuleSet},
 };
@@ -32,7 +32,7 @@ const MINUTE: i64 = 60_000;
 #[derive(Debug)]
 pub(super) struct Watched {
     pub(super) series: Series,
-    loud: Loud,
+    joined: Joined,
     pub(super) record: Record,
     before: Option<crate::detect::LastSample>,
     /// End of the last window with it.
@@ -145,7 +145,7 @@ impl Server {
         self.heard(rules, frame, window, out);
         self.place(rules, frame, window);
         let seconds = window.start as f64 / 1_000.0;
-        let mut surprise = Surprise::default();
+        let mut gathered = Gathered::default();
         let mut odd = Vec::new();
         let mut judged = 0;
         self.figures.clear();
@@ -155,25 +155,25 @@ impl Server {
             watched.seen = window.end;
             let figures = Figures::read(frame, index, &mut watched.before);
             let value = figures.value(watched.series.kind);
-            let judgement = value.and_then(|value| Some((value, watched.loud.step(seconds, value)?)));
-            at.present(watched, &figures, judgement.as_ref().map(|(_, judgement)| judgement));
+            let opinion = value
+                .and_then(|value| Some((value, gathered.hear(index, &mut watched.joined, seconds, value)?)));
+            at.present(watched, &figures, opinion.as_ref().map(|(_, opinion)| opinion));
             if !self.ratios.is_empty() {
                 self.figures.push(figures);
             }
-            let Some((value, judgement)) = judgement else { continue };
+            let Some((value, opinion)) = opinion else { continue };
             judged += 1;
-            surprise.add(index, judgement.size);
-            if judgement.score >= 1.0 {
-                at.out.push(anomaly(frame, &watched.series, value, &judgement));
+            if opinion.score >= 1.0 {
+                at.out.push(anomaly(frame, &watched.series, value, &opinion));
             }
-            if judgement.size > 1.0 {
-                odd.push(Moved { slot, value, judgement, before: watched.record });
+            if opinion.judgement.size > 1.0 || opinion.is_odd() {
+                odd.push(Moved { slot, value, opinion, before: watched.record });
             }
             watched.record.learn(window.start, value);
         }
         self.watch_whole(rules, frame, window, out);
         let together = self.together.get_or_insert_with(|| Together::new(frame.window_ms as f64 / 1_000.0));
-        let verdict = together.step(&surprise);
+        let (verdict, _) = gathered.judge(together);
         self.watch_together(&frame.server, window, verdict, odd, out);
         self.end_gone(rules, &frame.server, window, out);
         self.open.release(window.end, out);
@@ -239,7 +239,7 @@ impl Server {
         let rules = watches_of(rules, server, series, &self.open, seen);
         let watched = Watched {
             series: series.clone(),
-            loud: Loud::default(),
+            joined: Joined::default(),
             record: Record::default(),
             before: None,
             seen: 0,
@@ -323,7 +323,7 @@ impl Server {
         };
         for &slot in &self.slots {
             let watched = &self.series[slot as usize];
-            let Some(band) = watched.loud.band(middle) else { continue };
+            let Some(band) = watched.joined.band(middle) else { continue };
             expectation.layout.push(watched.series.clone());
             expectation.low.push(band.low);
             expectation.high.push(band.high);
@@ -390,8 +390,8 @@ impl Server {
             s.metric.len() + s.unit.len() + labels
         };
         let watches = |w: &Watched| w.rules.iter().map(Watch::bytes).sum::<usize>();
-        let series: usize =
-            self.series.iter().map(|w| size_of::<Watched>() + text(&w.series) + watches(w) + 5).sum();
+        let held = |w: &Watched| size_of::<Watched>() + w.joined.heap_bytes() + watches(w);
+        let series: usize = self.series.iter().map(|w| held(w) + text(&w.series) + 5).sum();
         let layout: usize = self.layout.iter().map(|s| size_of::<Series>() + text(s) + 4).sum();
         let figures = self.figures.capacity() * size_of::<Figures>();
         sizes.bytes +=
@@ -412,7 +412,7 @@ impl Watched {
     }
 }
 
-fn anomaly(frame: &AggregateFrame, series: &Series, value: f64, judgement: &Judgement) -> Output {
+fn anomaly(frame: &AggregateFrame, series: &Series, value: f64, opinion: &Opinion) -> Output {
     Output::Anomaly(Box::new(Anomaly {
         server: frame.server.clone(),
         metric: series.metric.clone(),
@@ -421,10 +421,10 @@ fn anomaly(frame: &AggregateFrame, series: &Series, value: f64, judgement: &Judg
         window_start: frame.window_start,
         window_ms: frame.window_ms,
         value,
-        expected_low: judgement.low,
-        expected_high: judgement.high,
-        score: judgement.score,
-        method: "loud".to_owned(),
+        expected_low: opinion.judgement.low,
+        expected_high: opinion.judgement.high,
+        score: opinion.score,
+        method: opinion.oddness().name().to_owned(),
     }))
 }
 

@@ -171,6 +171,29 @@ fn a_spike_is_learned_said_once_and_resolved_once() {
 }
 
 #[test]
+fn the_pipeline_hears_what_is_heard_in_files() {
+    let value = |w: i64| 50.0 + ((w * 7_919) % 101) as f64 / 25.0 + if w % 900 == 899 { 200.0 } else { 0.0 };
+    let out = feed(&mut live("rules: []"), (0..6_000).map(|w| frame("a", w, &[cpu(value(w))])));
+    let found: Vec<_> = out
+        .iter()
+        .filter_map(|output| match output {
+            Output::Anomaly(a) => Some(((a.window_start - T0) / WINDOW, a.score, a.method.clone())),
+            _ => None,
+        })
+        .collect();
+    let mut joined = crate::detect::Joined::default();
+    let wanted: Vec<_> = (0..6_000)
+        .filter_map(|w| {
+            let opinion = joined.step((T0 + w * WINDOW) as f64 / 1_000.0, value(w)).unwrap();
+            let name = opinion.oddness().name().to_owned();
+            (opinion.score >= 1.0).then_some((w, opinion.score, name))
+        })
+        .collect();
+    assert_eq!(found, wanted);
+    assert!(found.len() >= 3 && found[0].0 == 899, "{found:?}");
+}
+
+#[test]
 fn what_is_expected_is_told_once_a_minute_when_it_is_known() {
     let out = feed(&mut live(RULES), (0..200).map(|w| spiky(w, 0..0)));
     let told: Vec<_> = out
@@ -258,6 +281,7 @@ fn a_series_takes_less_than_four_kilobytes() {
         }),
     );
     let sizes = analysis.sizes();
+    // none of them ever moved, so none holds what novelty keeps
     assert_eq!((sizes.servers, sizes.series), (1, 200));
     let each = sizes.bytes / sizes.series;
     assert!((500..2_048).contains(&each), "{each} bytes a series");

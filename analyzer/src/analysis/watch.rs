@@ -9,7 +9,7 @@ use tidewatch_schemas::{Alert, Labels, Series, SeriesKind};
 
 use super::{Open, foresee::Foresight, server::Watched, voice::Voice};
 use crate::{
-    detect::{Band, Figures, Judgement},
+    detect::{Band, Figures, Oddness, Opinion},
     incident::{self, Over, Record, Window, series_fingerprint, server_fingerprint, words},
     rules::{Condition, Hold, Measure, Of, Rule, RuleSet, Threshold, Trail, Transition},
 };
@@ -75,11 +75,11 @@ impl Watch {
         series: &Series,
         window: Window,
         figures: &Figures,
-        judgement: Option<&Judgement>,
+        opinion: Option<&Opinion>,
     ) -> Option<f64> {
         let value = match threshold.measure {
             Measure::Figure if threshold.of == Some(Of::Score) => {
-                judgement.filter(|judgement| judgement.is_warm())?.score
+                opinion.filter(|opinion| opinion.judgement.is_warm())?.raw
             }
             Measure::Figure => figure(threshold.of, figures, series.kind)?,
             Measure::Change { over_ms, per_ms } => {
@@ -131,12 +131,7 @@ pub(super) struct At<'a> {
 
 impl At<'_> {
     /// The rules on a series that is in the window.
-    pub(super) fn present(
-        &mut self,
-        watched: &mut Watched,
-        figures: &Figures,
-        judgement: Option<&Judgement>,
-    ) {
+    pub(super) fn present(&mut self, watched: &mut Watched, figures: &Figures, opinion: Option<&Opinion>) {
         let (series, record) = (&watched.series, watched.record);
         // which rules are about this series was decided when it was first seen
         for watch in &mut watched.rules {
@@ -156,9 +151,11 @@ impl At<'_> {
             if watch.hold == Hold::Idle && threshold.of.is_none() && threshold.measure == Measure::Figure {
                 watch.before = Some(record);
             }
-            if let Some(value) = watch.value(threshold, series, self.window, figures, judgement) {
-                let band = judgement.filter(|judgement| judgement.is_warm()).map(Judgement::band);
-                self.judge(rule, watch, (series, value, band));
+            if let Some(value) = watch.value(threshold, series, self.window, figures, opinion) {
+                let warm = opinion.filter(|opinion| opinion.judgement.is_warm());
+                let band = warm.map(|opinion| opinion.judgement.band());
+                let oddness = warm.filter(|_| threshold.of == Some(Of::Score)).map(Opinion::oddness);
+                self.judge(rule, watch, (series, value, band), oddness);
             }
         }
     }
@@ -189,7 +186,7 @@ impl At<'_> {
         let divisor = figure(threshold.of, figures.1, by);
         let ratio = dividend.zip(divisor).map(|(dividend, divisor)| dividend / divisor);
         if let Some(ratio) = ratio.filter(|ratio| ratio.is_finite()) {
-            self.judge(rule, watch, (&*series, ratio, None));
+            self.judge(rule, watch, (&*series, ratio, None), None);
         }
     }
 
@@ -213,10 +210,16 @@ impl At<'_> {
         }
     }
 
-    /// What a rule makes of the value that it asked for.
-    fn judge(&mut self, rule: &Rule, watch: &mut Watch, odd: (&Series, f64, Option<Band>)) {
+    /// What a rule makes of the value that it asked for; a score is one of this oddness.
+    fn judge(
+        &mut self,
+        rule: &Rule,
+        watch: &mut Watch,
+        odd: (&Series, f64, Option<Band>),
+        oddness: Option<Oddness>,
+    ) {
         match &rule.condition {
-            Condition::Threshold(threshold) => self.compare(rule, threshold, watch, odd),
+            Condition::Threshold(threshold) => self.compare(rule, threshold, watch, odd, oddness),
             Condition::Forecast(forecast) => self.foresee(rule, forecast, watch, odd.0, odd.1),
             Condition::SeriesAbsent(_) | Condition::MetricAbsent(_) | Condition::Silence => {}
         }
@@ -228,6 +231,7 @@ impl At<'_> {
         threshold: &Threshold,
         watch: &mut Watch,
         odd: (&Series, f64, Option<Band>),
+        oddness: Option<Oddness>,
     ) {
         let (series, value, _) = odd;
         let holds = threshold.holds(value, watch.hold.is_firing());
@@ -238,6 +242,10 @@ impl At<'_> {
                 let extreme = watch.before.and_then(|before| before.extreme(value, self.window.start));
                 if let Some(extreme) = extreme {
                     alert.explanation = format!("{} It is {extreme}.", alert.explanation);
+                }
+                if let Some(oddness) = oddness {
+                    let why = words::oddness(oddness);
+                    alert.explanation = format!("{} Odd is that {why}.", alert.explanation);
                 }
                 if !self.open.fire(alert, self.out) {
                     watch.hold.postpone();

@@ -12,6 +12,8 @@ const FOLLOW: f64 = 1.1;
 
 #[derive(Debug, Clone)]
 pub(super) struct Grid {
+    /// The first value of the point: from there the others are added up, so that the mean of a constant is the constant.
+    base: f64,
     sum: f64,
     count: u32,
     /// The five minutes that are being added up, counted from 1970.
@@ -24,7 +26,7 @@ pub(super) struct Grid {
 
 impl Default for Grid {
     fn default() -> Self {
-        Self { sum: 0.0, count: 0, slot: 0.0, told: f64::NEG_INFINITY, pace: 0.0 }
+        Self { base: 0.0, sum: 0.0, count: 0, slot: 0.0, told: f64::NEG_INFINITY, pace: 0.0 }
     }
 }
 
@@ -46,14 +48,17 @@ impl Grid {
             return late;
         }
         self.slot = slot;
-        self.sum += value;
+        if self.count == 0 {
+            self.base = value;
+        }
+        self.sum += value - self.base;
         self.count += 1;
         let is_last = self.pace > 0.0 && seconds + self.pace >= (slot + 1.0) * POINT;
         if late.is_none() && is_last { Some(self.close()) } else { late }
     }
 
     fn close(&mut self) -> (f64, f64) {
-        let mean = self.sum / f64::from(self.count);
+        let mean = self.base + self.sum / f64::from(self.count);
         self.sum = 0.0;
         self.count = 0;
         self.told = self.slot;
@@ -86,6 +91,14 @@ mod tests {
     fn or_with_the_first_one_after_it_when_that_is_missing() {
         let times = [0.0, 60.0, 120.0, 180.0, 300.0, 360.0];
         assert_eq!(points(&times), [(4, 0.0, 1.5)]);
+    }
+
+    #[test]
+    fn the_mean_of_a_constant_is_the_constant() {
+        let mut grid = Grid::default();
+        let told =
+            (0..400).filter_map(|i| grid.step(f64::from(i) * 10.0, if i > 0 { 10.0 } else { 0.0 }, 0.1));
+        assert!(told.map(|(_, mean)| mean).all(|mean| mean == 0.1));
     }
 
     #[test]

@@ -3,15 +3,16 @@
 //! ```text
 //! series: value ─┬─ loud: how large is the error ───────────────────────┬─ the larger ─ one voice an episode
 //!                └─ points of 5 min ─ novelty: how rare is this ─ / bar ┘
-//! server: values ─ loud, each ─ together: how many at once, how far ────── one voice an episode
+//! server: the loudness of each ─ together: how many at once, how far ────── one voice an episode
 //! ```
+//! `tidewatch detect` and the pipeline hear with this very code: [`Joined`] a series, [`Gathered`] a window of a server.
 //! Invariant: what is said is a function of the values given so far, to the bit; it is said before it is learned from.
 
 use super::{
-    Judgement, Loud, Novelty, Rarity, Surprise, Together, Verdict,
+    Band, Judgement, Loud, Rarity, Surprise, Together, Verdict,
     episode::{Episode, Said},
     grid::Grid,
-    novelty::LARGEST,
+    novelty::{Kind, LARGEST, Sleeper},
 };
 
 /// Decades of rarity that are an alert, of a series that gave none of late.
@@ -36,12 +37,51 @@ pub struct Opinion {
     pub rarity: Option<Rarity>,
 }
 
+/// In which way a value is odd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oddness {
+    /// The forecast error is large.
+    Loud,
+    /// It is rare, in this way most.
+    New(Kind),
+}
+
+impl Oddness {
+    /// As an anomaly's `method` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loud => "loud",
+            Self::New(Kind::Far) => "novelty.far",
+            Self::New(Kind::OffHour) => "novelty.hour_of_day",
+            Self::New(Kind::OffWeek) => "novelty.hour_of_week",
+            Self::New(Kind::Flat) => "novelty.flat",
+            Self::New(Kind::Shape) => "novelty.shape",
+        }
+    }
+}
+
+impl Opinion {
+    /// Whether the value is odd, whatever was said before.
+    pub fn is_odd(&self) -> bool {
+        self.raw >= 1.0
+    }
+
+    /// In which way it is odd most, if it is: what is outside of its band is loud, whatever else it is.
+    pub fn oddness(&self) -> Oddness {
+        let kind = self.rarity.filter(|_| self.novelty >= 1.0).and_then(|rarity| rarity.most());
+        match kind {
+            Some(kind) if self.judgement.score < 1.0 => Oddness::New(kind),
+            _ => Oddness::Loud,
+        }
+    }
+}
+
 /// The state of one series.
 #[derive(Debug, Clone, Default)]
 pub struct Joined {
     loud: Loud,
     grid: Grid,
-    novelty: Novelty,
+    novelty: Sleeper,
     episode: Episode,
     /// How far the bar of novelty is raised, in log units.
     raised: f64,
@@ -68,19 +108,50 @@ impl Joined {
         }
         Some(Opinion { score, raw, novelty, judgement, rarity })
     }
+
+    /// The range expected at a time, from what is known now; `None` while warming up.
+    pub fn band(&self, seconds: f64) -> Option<Band> {
+        self.loud.band(seconds)
+    }
+
+    /// What it holds besides itself: little of a series that never moved.
+    pub fn heap_bytes(&self) -> usize {
+        self.novelty.heap_bytes()
+    }
+}
+
+/// A window of a server, while its series are judged one after the other.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Gathered {
+    surprise: Surprise,
+}
+
+impl Gathered {
+    /// Judges the value of the series at `place`; `None` for one that is not finite.
+    pub fn hear(&mut self, place: usize, series: &mut Joined, seconds: f64, value: f64) -> Option<Opinion> {
+        let opinion = series.step(seconds, value)?;
+        self.surprise.add(place, opinion.judgement.size);
+        Some(opinion)
+    }
+
+    /// The verdict on the server, and the place of the series that moved most.
+    pub fn judge(&self, together: &mut Together) -> (Verdict, Option<usize>) {
+        let verdict = together.step(&self.surprise);
+        (verdict, self.surprise.is_any().then(|| self.surprise.first()))
+    }
 }
 
 /// The state of one server: its series by place.
 #[derive(Debug, Clone)]
 pub struct JoinedServer {
-    series: Vec<Loud>,
+    series: Vec<Joined>,
     together: Together,
 }
 
 impl JoinedServer {
     /// `interval`: seconds from one row of values to the next.
     pub fn new(series: usize, interval: f64) -> Self {
-        Self { series: vec![Loud::default(); series], together: Together::new(interval) }
+        Self { series: vec![Joined::default(); series], together: Together::new(interval) }
     }
 
     /// Judges a row, one value for each series, and then learns from it: the verdict, and the place of the series that moved
@@ -89,17 +160,15 @@ impl JoinedServer {
         &mut self,
         seconds: f64,
         values: &[f64],
-        mut each: impl FnMut(usize, Judgement),
+        mut each: impl FnMut(usize, Opinion),
     ) -> (Verdict, Option<usize>) {
-        let mut surprise = Surprise::default();
+        let mut gathered = Gathered::default();
         for (place, (series, &value)) in self.series.iter_mut().zip(values).enumerate() {
-            if let Some(judgement) = series.step(seconds, value) {
-                surprise.add(place, judgement.size);
-                each(place, judgement);
+            if let Some(opinion) = gathered.hear(place, series, seconds, value) {
+                each(place, opinion);
             }
         }
-        let verdict = self.together.step(&surprise);
-        (verdict, surprise.is_any().then(|| surprise.first()))
+        gathered.judge(&mut self.together)
     }
 }
 

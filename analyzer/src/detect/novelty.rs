@@ -8,17 +8,19 @@
 //!        └─ a shape not seen before ─────── tail ─┘
 //! ```
 //! In: time and value, oldest first. Out: five rarities, each said before anything is learned from the value. One pass, a
-//! fixed size, no allocation, no look-ahead. Invariant: what is said is a function of the values given so far, to the bit.
+//! fixed size, no allocation, no look-ahead. A series that never moved holds none of it (`still.rs`). Invariant: what is said is a function of the values given so far, to the bit.
 
 mod jump;
 mod seasons;
 mod shape;
 mod solo;
+mod still;
 mod tail;
 
 use seasons::Seasons;
 use shape::{KEPT, Past};
 pub use solo::Solo;
+pub(crate) use still::Sleeper;
 use tail::Tail;
 
 /// Values before anything is said.

@@ -6,8 +6,8 @@
 
 use tidewatch_schemas::Series;
 
-use super::{Odd, Record, Window};
-use crate::detect::Band;
+use super::{Odd, Record, Window, words};
+use crate::detect::{Band, Oddness, novelty::Kind};
 
 /// Series that are remembered of one incident.
 const MOST: usize = 64;
@@ -36,6 +36,8 @@ pub struct Mover {
     pub band: Band,
     pub size: f64,
     pub score: f64,
+    /// In which way it was new, if it was odd within its band.
+    kind: Option<Kind>,
     peak_at: i64,
     /// What was known of it before.
     before: Record,
@@ -47,7 +49,16 @@ impl Mover {
         if self.score < 1.0 {
             return None;
         }
+        // within its band an error is not what is rare
+        if self.kind.is_some() {
+            return self.before.extreme(self.value, self.peak_at);
+        }
         self.before.rarity(self.value, self.peak_at)
+    }
+
+    /// In which way it is odd, where its value and its band do not show it.
+    pub fn novelty(&self) -> Option<&'static str> {
+        self.kind.map(|kind| words::oddness(Oddness::New(kind)))
     }
 }
 
@@ -102,6 +113,7 @@ impl Course {
                 mover.peak_at = window.start;
             }
             mover.score = mover.score.max(odd.score);
+            mover.kind = mover.kind.or(odd.kind);
         } else if self.movers.len() < MOST {
             self.movers.push(Mover {
                 series: odd.series.clone(),
@@ -111,6 +123,7 @@ impl Course {
                 band: odd.band,
                 size: odd.size,
                 score: odd.score,
+                kind: odd.kind,
                 peak_at: window.start,
                 before,
             });
@@ -181,7 +194,7 @@ mod tests {
     fn note(course: &mut Course, number: i64, name: &str, size: f64) {
         let series = Series::gauge(name, "");
         let band = Band { expected: 1.0, low: 0.0, high: 2.0 };
-        let odd = Odd { series: &series, value: size, band, size, score: size / 4.5 };
+        let odd = Odd { series: &series, value: size, band, size, score: size / 4.5, kind: None };
         course.note(window(number), &odd, Record::default());
     }
 

@@ -94,9 +94,17 @@ fn seen(mover: &Mover) -> String {
     )
 }
 
+/// The same, and in which way it is new.
+fn described(mover: &Mover) -> String {
+    match mover.novelty() {
+        Some(novelty) => format!("{}, and {novelty}", seen(mover)),
+        None => seen(mover),
+    }
+}
+
 fn told(first: &Mover, others: &[Mover], breadth: Breadth) -> String {
     let rare = first.rarity().map_or(String::new(), |rarity| format!(": {rarity}"));
-    let since = format!("{}, since {}{rare}.", seen(first), words::clock(first.at));
+    let since = format!("{}, since {}{rare}.", described(first), words::clock(first.at));
     let Breadth { watched, outside, .. } = breadth;
     let are = if outside == 1 { "is" } else { "are" };
     let outside = format!("{outside} of {watched} series {are} outside what is expected.");
@@ -118,11 +126,11 @@ fn followed(first: &Mover, others: &[Mover]) -> Option<String> {
         let lag = (mover.at - first.at).max(0);
         if let Some(last) = said.last_mut().filter(|_| after == Some(lag)) {
             last.push_str("; ");
-            last.push_str(&seen(mover));
+            last.push_str(&described(mover));
         } else if lag == 0 {
-            said.push(format!("With it: {}", seen(mover)));
+            said.push(format!("With it: {}", described(mover)));
         } else {
-            said.push(format!("{} later: {}", words::duration(lag), seen(mover)));
+            said.push(format!("{} later: {}", words::duration(lag), described(mover)));
         }
         after = Some(lag);
     }
@@ -169,7 +177,7 @@ mod tests {
 
     fn note(course: &mut Course, seconds: i64, series: &Series, value: f64, before: Record) {
         let band = Band { expected: 17.0, low: 4.0, high: 31.0 };
-        let odd = Odd { series, value, band, size: value, score: value / 4.5 };
+        let odd = Odd { series, value, band, size: value, score: value / 4.5, kind: None };
         course.note(at(seconds), &odd, before);
     }
 
@@ -212,6 +220,28 @@ mod tests {
         assert!(text.ends_with("What moved first need not be the cause."), "{text}");
         assert!(!text.contains("highest"), "nothing is known of its past: {text}");
         assert_eq!(alert.related.len(), RELATED);
+    }
+
+    #[test]
+    fn what_is_new_within_its_band_says_in_which_way() {
+        let mut course = Course::default();
+        let (cpu, band) = (cpu(), Band { expected: 17.0, low: 4.0, high: 31.0 });
+        let odd = Odd {
+            series: &cpu,
+            value: 17.0,
+            band,
+            size: 0.1,
+            score: 1.2,
+            kind: Some(crate::detect::novelty::Kind::Flat),
+        };
+        course.note(at(0), &odd, known());
+        course.begin(at(0), 1.31);
+        let alert = learned("web-1", &course, breadth(1), START, at(0));
+        let text = plain(&alert.explanation);
+        let wanted =
+            "CPU busy 17 %, expected 4 to 31 %, and it moves less than it ever did, since 14:03:10 UTC. ";
+        assert!(text.starts_with(wanted), "{text}");
+        assert_eq!(plain(&alert.title), "CPU busy 17 %, expected 4 to 31 % on web-1");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use tidewatch_schemas::{Series, SeriesKind};
 
 use crate::{
-    detect::Band,
+    detect::{Band, Oddness, novelty::Kind},
     rules::{Measure, Of, Threshold},
 };
 
@@ -13,6 +13,18 @@ use crate::{
 const SPACE: char = '\u{202f}';
 /// U+2212.
 const MINUS: char = '\u{2212}';
+
+/// In which way a value is odd, as the end of a sentence.
+pub fn oddness(oddness: Oddness) -> &'static str {
+    match oddness {
+        Oddness::Loud => "it is farther from its forecast than its errors usually are",
+        Oddness::New(Kind::Far) => "it is farther from its mean than it ever was",
+        Oddness::New(Kind::OffHour) => "its last hour is unlike this hour of other days",
+        Oddness::New(Kind::OffWeek) => "it is unlike this hour of other weeks",
+        Oddness::New(Kind::Flat) => "it moves less than it ever did",
+        Oddness::New(Kind::Shape) => "its last values are unlike any stretch of late",
+    }
+}
 
 /// The names people use for what the collector reports; others are shown as they are.
 const NAMES: [(&str, &str); 20] = [

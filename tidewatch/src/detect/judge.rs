@@ -29,9 +29,7 @@ impl Row {
 pub(super) struct Cause {
     pub(super) series: usize,
     pub(super) value: f64,
-    pub(super) judgement: Judgement,
-    /// Of a series that is judged for itself.
-    pub(super) opinion: Option<Opinion>,
+    pub(super) opinion: Opinion,
 }
 
 #[derive(Debug, PartialEq)]
@@ -78,10 +76,7 @@ pub(super) fn each(table: &Table, with_bands: bool) -> Verdicts {
                 said = Row { score: opinion.score, series: Some(series) };
             }
             if opinion.score >= 1.0 {
-                causes.push((
-                    opinion.score,
-                    Cause { series, value, judgement: opinion.judgement, opinion: Some(opinion) },
-                ));
+                causes.push((opinion.score, Cause { series, value, opinion }));
             }
         }
         verdicts.rows.push(said);
@@ -103,13 +98,10 @@ pub(super) fn server(table: &Table, with_bands: bool) -> Verdicts {
             *value = series.values[row];
         }
         causes.clear();
-        let (verdict, first) = state.step(seconds, &values, |series, judgement| {
-            verdicts.keep_band(series, row, &judgement);
-            if judgement.size > NAMED_FROM {
-                causes.push((
-                    judgement.size,
-                    Cause { series, value: values[series], judgement, opinion: None },
-                ));
+        let (verdict, first) = state.step(seconds, &values, |series, opinion| {
+            verdicts.keep_band(series, row, &opinion.judgement);
+            if opinion.judgement.size > NAMED_FROM {
+                causes.push((opinion.judgement.size, Cause { series, value: values[series], opinion }));
             }
         });
         let said = Row { score: verdict.score, series: first };

@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 
 use tidewatch_analyzer::{
-    detect::{Band, novelty::Kind},
-    incident::words::number,
+    detect::{Band, Oddness},
+    incident::words::{number, oddness},
 };
 
 use super::{
@@ -33,25 +33,16 @@ pub(super) fn explain(file: &str, table: &Table, alert: &Alert, score: f64, by_s
 
 fn part(table: &Table, cause: &Cause) -> String {
     let mut text = format!("{} was {}", table.series[cause.series].name, number(cause.value));
-    if cause.judgement.is_warm() {
-        let Band { low, high, .. } = cause.judgement.band();
+    let judgement = cause.opinion.judgement;
+    if judgement.is_warm() {
+        let Band { low, high, .. } = judgement.band();
         let _ = write!(text, ", {} to {} was expected", number(low), number(high));
     }
-    let new = cause.opinion.filter(|opinion| opinion.novelty >= 1.0);
-    if let Some(rarity) = new.and_then(|opinion| opinion.rarity) {
-        text += rarity.most().map_or("", kind);
+    // what is loud shows by its value and its band
+    if let kind @ Oddness::New(_) = cause.opinion.oddness() {
+        let _ = write!(text, ", and {}", oddness(kind));
     }
     text
-}
-
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Far => ", farther from its mean than it ever was",
-        Kind::OffHour => ", and its last hour is unlike this hour of other days",
-        Kind::OffWeek => ", unlike this hour of other weeks",
-        Kind::Flat => ", and it moves less than it ever did",
-        Kind::Shape => ", and its last values are unlike any stretch of late",
-    }
 }
 
 #[cfg(test)]

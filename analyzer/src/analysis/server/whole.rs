@@ -7,7 +7,7 @@ use super::Server;
 use crate::{
     analysis::voice::Voice,
     detect::{
-        Judgement, Verdict,
+        Oddness, Opinion, Verdict,
         together::{FROM, LOUDER, MOST},
     },
     incident::{self, Breadth, Odd, Over, Record, Window, server_fingerprint},
@@ -22,7 +22,7 @@ const QUIET_WINDOWS: i64 = 6;
 pub(super) struct Moved {
     pub(super) slot: u32,
     pub(super) value: f64,
-    pub(super) judgement: Judgement,
+    pub(super) opinion: Opinion,
     /// What was known of it before.
     pub(super) before: Record,
 }
@@ -38,8 +38,8 @@ impl Server {
     ) {
         self.course.pass(window);
         // stable: equal ones stay in the order of the layout
-        odd.sort_by(|a, b| b.judgement.size.total_cmp(&a.judgement.size));
-        let outside = odd.iter().filter(|moved| moved.judgement.score >= 1.0);
+        odd.sort_by(|a, b| b.opinion.judgement.size.total_cmp(&a.opinion.judgement.size));
+        let outside = odd.iter().filter(|moved| moved.opinion.is_odd());
         let outside: Vec<Moved> = outside.copied().collect();
         for moved in &outside {
             self.note(window, moved);
@@ -55,7 +55,7 @@ impl Server {
         match self.learned.step(holds, window.start, window.end, pace) {
             Some(Transition::Fire { starts_at }) => {
                 // those that made the verdict have moved, even if none of them is outside of its own band
-                let surprised = odd.iter().filter(|moved| moved.judgement.size > FROM);
+                let surprised = odd.iter().filter(|moved| moved.opinion.judgement.size > FROM);
                 surprised.take(MOST).for_each(|moved| self.note(window, moved));
                 self.course.begin(window, verdict.raw);
                 let alert = incident::learned(server, &self.course, breadth, starts_at, window);
@@ -93,12 +93,18 @@ impl Server {
     }
 
     fn note(&mut self, window: Window, moved: &Moved) {
+        let Opinion { raw, judgement, .. } = moved.opinion;
+        let kind = match moved.opinion.oddness() {
+            Oddness::New(kind) => Some(kind),
+            Oddness::Loud => None,
+        };
         let odd = Odd {
             series: &self.series[moved.slot as usize].series,
             value: moved.value,
-            band: moved.judgement.band(),
-            size: moved.judgement.size,
-            score: moved.judgement.score,
+            band: judgement.band(),
+            size: judgement.size,
+            score: raw,
+            kind,
         };
         self.course.note(window, &odd, moved.before);
     }

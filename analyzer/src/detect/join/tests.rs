@@ -74,7 +74,24 @@ fn a_constant_says_nothing_and_one_value_a_day_is_borne() {
 
 #[test]
 fn a_series_takes_less_than_four_kilobytes() {
-    assert!(size_of::<Joined>() <= 4_096, "{}", size_of::<Joined>());
+    let mut joined = Joined::default();
+    let bytes = |joined: &Joined| size_of::<Joined>() + joined.heap_bytes();
+    run(&mut joined, (0..2_000).map(|t| (f64::from(t) * 10.0, 0.1)));
+    assert!(bytes(&joined) <= 900, "it never moved: {}", bytes(&joined));
+    run(&mut joined, (2_000..2_100).map(|t| (f64::from(t) * 10.0, usual(t, 10.0))));
+    assert!((2_048..4_096).contains(&bytes(&joined)), "{}", bytes(&joined));
+}
+
+#[test]
+fn what_is_odd_within_its_band_says_in_which_way() {
+    let judgement = Loud::default().step(0.0, 1.0).unwrap();
+    let rarity = Rarity { decades: [0.0, 0.0, 0.0, 7.0, 1.0] };
+    let mut opinion = Opinion { score: 1.2, raw: 1.2, novelty: 1.2, judgement, rarity: Some(rarity) };
+    assert_eq!((opinion.oddness(), opinion.oddness().name()), (Oddness::New(Kind::Flat), "novelty.flat"));
+    opinion.judgement.score = 1.1;
+    assert_eq!(opinion.oddness(), Oddness::Loud, "outside of its band");
+    let usual = Opinion { novelty: 0.4, judgement, ..opinion };
+    assert_eq!(usual.oddness().name(), "loud");
 }
 
 #[test]

@@ -21,16 +21,27 @@ impl<const HOURS: usize> Default for Seasons<HOURS> {
     }
 }
 
+/// Counts a value of this time; gives its hour.
+pub(super) fn visit<const HOURS: usize>(visits: &mut [u8; HOURS], seconds: f64) -> usize {
+    // the remainder of a time just before zero may be rounded up to a whole round
+    let hour = ((seconds / HOUR).rem_euclid(HOURS as f64) as usize).min(HOURS - 1);
+    visits[hour] = (visits[hour] + 1).min(ALIKE);
+    hour
+}
+
 impl<const HOURS: usize> Seasons<HOURS> {
+    /// What is known of values that were all nothing.
+    pub(super) fn of_nothing(visits: [u8; HOURS]) -> Self {
+        Self { levels: [0.0; HOURS], visits }
+    }
+
     /// The residual of `x`, which is learned from afterwards.
     pub(super) fn step(&mut self, seconds: f64, x: f64) -> f64 {
-        // the remainder of a time just before zero may be rounded up to a whole round
-        let hour = ((seconds / HOUR).rem_euclid(HOURS as f64) as usize).min(HOURS - 1);
-        let (level, visits) = (&mut self.levels[hour], &mut self.visits[hour]);
+        let hour = visit(&mut self.visits, seconds);
+        let (level, visits) = (&mut self.levels[hour], self.visits[hour]);
         let before = f64::from(*level);
-        let residual = if *visits > 0 { x - before } else { 0.0 };
-        *visits = (*visits + 1).min(ALIKE);
-        let after = before + (x - before) / f64::from(*visits);
+        let residual = if visits > 1 { x - before } else { 0.0 };
+        let after = before + (x - before) / f64::from(visits);
         *level = after.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
         residual
     }
