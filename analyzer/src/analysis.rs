@@ -1,8 +1,8 @@
 //! The pure core for one partition: records of `metrics.10s` and the time come in as arguments, anomalies, alerts and
 //! expected bands go out as values. No Kafka, no clock, no tokio.
 //!
-//! A new owner replays the last hours silently (models, conditions being watched) and then learns from the alert topic
-//! what was really said ([`Analysis::go_live`]). Invariants: nothing goes out before that; a transition is said once; what
+//! A new owner takes its servers from their snapshots, replays silently what those do not contain, and then learns from the
+//! alert topic what was really said ([`Analysis::go_live`]). Invariants: nothing goes out before that; a transition is said once; what
 //! goes out is a function of the records, of what was said, of where in the log the rules changed, and (for silence alone)
 //! of the time.
 
@@ -19,7 +19,7 @@ pub(crate) use open::HELD_MS;
 use open::Open;
 use said::Memory;
 pub use said::Said;
-use server::Server;
+use server::{Remembered, Server};
 use tidewatch_schemas::{AggregateFrame, AggregateKind, Alert, Anomaly, Expectation};
 use voice::Voice;
 
@@ -74,6 +74,17 @@ pub struct Sizes {
     pub newest: i64,
 }
 
+/// A server that was kept, read back.
+#[derive(Debug)]
+pub(crate) struct Kept(Remembered);
+
+impl Kept {
+    /// `None` when the bytes are no server of this version.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        Remembered::read(bytes).map(Self)
+    }
+}
+
 /// All servers of one partition.
 #[derive(Debug)]
 pub struct Analysis {
@@ -83,6 +94,8 @@ pub struct Analysis {
     memory: BTreeMap<String, Memory>,
     voice: Voice,
     live: bool,
+    /// Whether the replay has everything of the servers that begin in it.
+    replays_all: bool,
     /// Since when the records of this partition's servers are known without a break.
     seen_since: Option<i64>,
     last_tick: Option<i64>,
@@ -97,6 +110,7 @@ impl Analysis {
             memory: BTreeMap::new(),
             voice: Voice::default(),
             live: false,
+            replays_all: false,
             seen_since: None,
             last_tick: None,
         }
@@ -109,6 +123,26 @@ impl Analysis {
     /// Before the replay: when alerts began, so that the replay finds again which of them flapped.
     pub fn recall(&mut self, log: &Said) {
         self.memory = log.memory();
+    }
+
+    /// Before the replay: it begins where nobody needs anything from before.
+    pub(crate) fn replay_all(&mut self) {
+        self.replays_all = true;
+    }
+
+    /// Before the replay, after [`Self::recall`]: a server as it was kept.
+    pub(crate) fn restore(&mut self, name: &str, kept: Kept) {
+        let memory = self.memory.remove(name).unwrap_or_default();
+        self.servers.insert(name.to_owned(), kept.0.under(&self.rules, name, memory));
+    }
+
+    /// A server's whole state; what it is remembered for stands in the alert topic.
+    pub(crate) fn keep(&self, name: &str) -> Option<Vec<u8>> {
+        self.servers.get(name).map(|server| server.keep(&self.rules))
+    }
+
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.servers.contains_key(name)
     }
 
     /// The replay is through: from here on what is found is said. `log` is what was said.
@@ -138,9 +172,14 @@ impl Analysis {
 
     fn server(&mut self, name: &str) -> &mut Server {
         let (rules, memory) = (&self.rules, &mut self.memory);
-        self.servers
-            .entry(name.to_owned())
-            .or_insert_with(|| Server::new(rules, name, memory.remove(name).unwrap_or_default()))
+        let follows = self.replays_all && !self.live;
+        self.servers.entry(name.to_owned()).or_insert_with(|| {
+            let mut server = Server::new(rules, name, memory.remove(name).unwrap_or_default());
+            if follows {
+                server.follow_topic();
+            }
+            server
+        })
     }
 
     /// Takes one record of `metrics.10s`; `stamp` is the record's own time, not the window's.

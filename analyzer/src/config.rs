@@ -26,9 +26,13 @@ pub struct Config {
     /// changes; the built-in ones unless given
     #[arg(long, env = "TIDEWATCH_ANALYZER_RULES", value_name = "FILE", value_parser = read_rules)]
     pub rules: Option<RulesFile>,
-    /// How much of metrics.10s a new owner of a partition reads again to know its series
+    /// How much of metrics.10s a new owner of a partition reads again to know the servers that have no snapshot it can use
     #[arg(long, env = "TIDEWATCH_ANALYZER_REPLAY", default_value = "2h", value_parser = duration)]
     pub replay: Duration,
+    /// How often a server's whole state is written to analyzer.state, by the time of its windows; servers take turns. A new
+    /// owner reads again what came since
+    #[arg(long, env = "TIDEWATCH_ANALYZER_SNAPSHOT_EVERY", default_value = "10m", value_parser = duration)]
+    pub snapshot_every: Duration,
     /// Time between commits; an alert does not wait for it
     #[arg(long = "analyzer-commit-interval", env = "TIDEWATCH_ANALYZER_COMMIT_INTERVAL", default_value = "1s", value_parser = duration)]
     pub commit_interval: Duration,

@@ -1,11 +1,13 @@
 //! The thread that owns the partitions: poll, step, tick, and once a second a commit.
 //!
-//! A session is one membership with one producer. After any error both are dropped and a new session restores: models by
-//! a silent replay, open alerts from the alert topic, the rest from the committed offset. Nothing is kept across sessions.
+//! A session is one membership with one producer. After any error both are dropped and a new session restores: servers from
+//! their snapshots and a silent replay of what these do not contain, open alerts from the alert topic, the rest from the
+//! committed offset. Nothing is kept across sessions.
 
 mod flow;
 mod partition;
 mod restore;
+mod states;
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +21,7 @@ use std::{
 use flow::Flow;
 use partition::Partition;
 use rdkafka::{Message, consumer::Consumer, message::BorrowedMessage};
+use states::Findings;
 use tidewatch_service_kit::{
     Shutdown,
     health::Component,
@@ -48,6 +51,8 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 const ALERT_PACE: Duration = Duration::from_millis(100);
 /// Outputs waiting for a commit after which it does not wait for its time.
 const MAX_PENDING: usize = 20_000;
+/// Snapshots in a commit: not more than this, and one server's more. Far less than what a transaction's time allows.
+const SNAPSHOT_BYTES: usize = 8 << 20;
 
 /// What every part of a session needs.
 pub(crate) struct Setup<'a> {
@@ -93,7 +98,8 @@ fn session(
     let instance = setup.config.instance();
     let publisher = Publisher::open(kafka, &instance)?;
     let replay_ms = Arc::new(AtomicI64::new(setup.config.replay_ms(rulebook.rules())));
-    let starter = restore::starter(kafka, Arc::clone(&replay_ms));
+    let findings = Findings::default();
+    let starter = restore::starter(kafka, Arc::clone(&replay_ms), findings.clone());
     let topic = kafka.topics().window(WINDOW_MS);
     let group = Group::join_as(kafka, &kafka.group(STAGE), &instance, &[&topic], starter)
         .map_err(SessionError::kafka("join group"))?;
@@ -102,6 +108,7 @@ fn session(
         setup,
         rulebook,
         replay_ms,
+        findings,
         topic,
         dead_letters: kafka.topics().dead_letter(STAGE),
         partitions: BTreeMap::new(),
@@ -146,6 +153,8 @@ struct Session<'a> {
     rulebook: &'a mut Rulebook,
     /// What the next assignment replays: longer when the rules wait longer.
     replay_ms: Arc<AtomicI64>,
+    /// What the last assignment found in `analyzer.state`.
+    findings: Findings,
     topic: String,
     dead_letters: String,
     partitions: BTreeMap<i32, Partition>,
@@ -182,11 +191,17 @@ impl Session<'_> {
                     Some(marks.map_err(SessionError::kafka("read watermarks"))?.1)
                 }
             };
-            let partition = Partition::new(self.rulebook.rules(), start, high_water, log);
+            let found = self.findings.take(start.partition);
+            found.tell(start.partition, self.setup.metrics);
+            let restored = found.servers.len();
+            let snapshot_every = self.setup.config.snapshot_every;
+            let partition =
+                Partition::new(self.rulebook.rules(), start, high_water, log, found, snapshot_every);
             tracing::info!(
                 partition = start.partition,
                 from = start.offset,
                 high_water,
+                restored,
                 live = partition.is_live(),
                 "partition assigned"
             );
@@ -269,8 +284,11 @@ impl Session<'_> {
     }
 
     fn commit(&mut self, group: &Group, publisher: &Publisher) -> Result<(), SessionError> {
-        let cuts: Vec<Cut> =
-            self.partitions.iter_mut().filter_map(|(&number, partition)| partition.cut(number)).collect();
+        let mut room = SNAPSHOT_BYTES;
+        let mut cuts: Vec<Cut> = Vec::new();
+        for (&number, partition) in &mut self.partitions {
+            cuts.extend(partition.cut(number, &mut room)?);
+        }
         if cuts.is_empty() {
             return Ok(());
         }
@@ -278,6 +296,7 @@ impl Session<'_> {
         publisher.commit(group, &cuts)?;
         let outputs = cuts.iter().flat_map(|cut| &cut.outputs);
         self.setup.metrics.record_commit(begun.elapsed().as_secs_f64(), outputs);
+        cuts.iter().for_each(|cut| self.setup.metrics.record_snapshots(cut.snapshots));
         Ok(())
     }
 

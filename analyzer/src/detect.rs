@@ -83,6 +83,8 @@ fn grown(frame: &AggregateFrame, index: usize, before: LastSample, last: LastSam
     (millis > 0 && known && rate.is_finite()).then_some((rate, growth))
 }
 
+crate::snapshot::keep_fields!(LastSample { value, at });
+
 #[cfg(test)]
 mod tests {
     use tidewatch_schemas::{Origin, Series};

@@ -318,5 +318,8 @@ pub fn resolved(alert: &Alert, ending: &Ending, updated_at: i64) -> Alert {
     }
 }
 
+crate::snapshot::keep_fields!(Window { start, end });
+crate::snapshot::keep_fields!(Ending { ends_at, title, text, value });
+
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,7 @@ mod publish;
 pub mod rehearse;
 mod rulebook;
 pub mod rules;
+mod snapshot;
 pub mod trend;
 
 pub use config::Config;

@@ -4,7 +4,10 @@ use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
 use tidewatch_schemas::Reason;
 use tidewatch_service_kit::Metrics;
 
-use crate::analysis::{Output, Sizes};
+use crate::{
+    analysis::{Output, Sizes},
+    publish::Snapshots,
+};
 
 #[derive(Debug, Clone)]
 pub(crate) struct AnalyzerMetrics {
@@ -27,6 +30,8 @@ pub(crate) struct AnalyzerMetrics {
     rules: IntGauge,
     rules_refused: IntGauge,
     rule_reloads: IntCounterVec,
+    snapshots: IntCounterVec,
+    snapshot_bytes: IntCounter,
     lag_records: IntGauge,
     lag_seconds: Gauge,
 }
@@ -56,6 +61,14 @@ impl AnalyzerMetrics {
         );
         for outcome in ["taken", "refused"] {
             rule_reloads.with_label_values(&[outcome]);
+        }
+        let snapshots = m.counters(
+            "tidewatch_analyzer_snapshots_total",
+            "Snapshots of servers, by outcome: written, dropped, restored, or not usable: torn, older, newer, ahead, missing",
+            &["outcome"],
+        );
+        for outcome in ["written", "dropped", "restored", "torn", "older", "newer", "ahead", "missing"] {
+            snapshots.with_label_values(&[outcome]);
         }
         Self {
             windows: m.counter("tidewatch_analyzer_windows_total", "Windows analysed for the first time"),
@@ -100,6 +113,9 @@ impl AnalyzerMetrics {
                 "1 while the rules file is one that was refused, and those of before hold",
             ),
             rule_reloads,
+            snapshots,
+            snapshot_bytes: m
+                .counter("tidewatch_analyzer_snapshot_bytes_total", "Bytes of snapshots committed"),
             lag_records: m.gauge("tidewatch_analyzer_lag_records", "Records of metrics.10s not yet read"),
             lag_seconds: m.float_gauge(
                 "tidewatch_analyzer_lag_seconds",
@@ -165,6 +181,18 @@ impl AnalyzerMetrics {
                 Output::Expectation(_) => self.expectations.inc(),
             }
         }
+    }
+
+    /// What a commit did to `analyzer.state`.
+    pub(crate) fn record_snapshots(&self, snapshots: Snapshots) {
+        self.snapshots.with_label_values(&["written"]).inc_by(snapshots.written as u64);
+        self.snapshots.with_label_values(&["dropped"]).inc_by(snapshots.dropped as u64);
+        self.snapshot_bytes.inc_by(snapshots.bytes as u64);
+    }
+
+    /// What a new owner found there.
+    pub(crate) fn record_found(&self, outcome: &str, servers: usize) {
+        self.snapshots.with_label_values(&[outcome]).inc_by(servers as u64);
     }
 
     pub(crate) fn record_state(&self, partitions: usize, sizes: Sizes, lag: i64) {

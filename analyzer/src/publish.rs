@@ -1,4 +1,4 @@
-//! Anomalies, alerts, expected bands, dead letters and offsets in one Kafka transaction.
+//! Anomalies, alerts, expected bands, dead letters, snapshots and offsets in one Kafka transaction.
 //!
 //! In: what the partitions of a session found since the last commit. Out: records visible to `read_committed` readers
 //! together with the offsets, or not at all; each in the partition its input came from. After any error the producer is
@@ -11,7 +11,7 @@ use rdkafka::{
 use tidewatch_schemas::{Alert, AvroRecord, Topics, encode, headers, time::rfc3339};
 use tidewatch_service_kit::kafka::{Group, KafkaConfig, Original, Outgoing, Transactor};
 
-use crate::{analysis::Output, consume::STAGE, error::SessionError};
+use crate::{analysis::Output, consume::STAGE, error::SessionError, snapshot::Entry};
 
 /// What one partition found up to an offset.
 #[derive(Debug)]
@@ -23,6 +23,18 @@ pub(crate) struct Cut {
     pub(crate) outputs: Vec<Output>,
     /// Records that were no windows, as they came in.
     pub(crate) originals: Vec<Original>,
+    /// States as of this offset, and what deletes those of servers that are forgotten.
+    pub(crate) states: Vec<Entry>,
+    /// Of how many servers.
+    pub(crate) snapshots: Snapshots,
+}
+
+/// What a commit does to `analyzer.state`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Snapshots {
+    pub(crate) written: usize,
+    pub(crate) dropped: usize,
+    pub(crate) bytes: usize,
 }
 
 /// The transactional output of one session.
@@ -57,8 +69,26 @@ impl Publisher {
             for original in &cut.originals {
                 self.transactor.send(original.outgoing())?;
             }
+            cut.states.iter().try_for_each(|entry| self.send_state(cut.partition, entry))?;
         }
         Ok(self.transactor.commit(group, &offsets)?)
+    }
+
+    fn send_state(&self, partition: i32, entry: &Entry) -> Result<(), SessionError> {
+        let topic = self.topics.analyzer_state();
+        let Some(payload) = &entry.payload else {
+            return Ok(self.transactor.erase(&topic, partition, &entry.key)?);
+        };
+        let headers = OwnedHeaders::new();
+        let key = Some(&entry.key[..]);
+        Ok(self.transactor.send(Outgoing {
+            topic: &topic,
+            partition,
+            key,
+            payload,
+            headers,
+            timestamp: None,
+        })?)
     }
 
     fn send_output(&self, partition: i32, output: &Output) -> Result<(), SessionError> {

@@ -20,6 +20,7 @@ pub use parse::parse;
 pub(crate) use parse::read_yaml;
 use tidewatch_schemas::{Labels, Series, SeriesKind, Severity};
 pub use trail::Trail;
+use twox_hash::XxHash3_64;
 
 /// The rules that hold when no file is given.
 pub const BUILT_IN: &str = include_str!("../../deploy/rules/host.yaml");
@@ -41,13 +42,29 @@ pub struct RuleError {
 pub struct RuleSet {
     pub rules: Vec<Rule>,
     numbers: BTreeMap<String, u16>,
+    identities: Vec<Identity>,
 }
+
+/// A rule's name, and a digest of what it watches for.
+pub(crate) type Identity = (String, u64);
 
 impl RuleSet {
     /// Names are unique, and there are at most 65,535.
     fn new(rules: Vec<Rule>) -> Self {
         let numbers = (0_u16..).zip(&rules).map(|(number, rule)| (rule.name.clone(), number)).collect();
-        Self { rules, numbers }
+        let identities = rules.iter().map(Rule::identity).collect();
+        Self { rules, numbers, identities }
+    }
+
+    /// By number.
+    pub(crate) fn identities(&self) -> &Vec<Identity> {
+        &self.identities
+    }
+
+    /// As [`Self::kept_from`], of a set of which only the identities are known.
+    pub(crate) fn kept_of(&self, before: &[Identity]) -> Vec<Option<u16>> {
+        let numbers: BTreeMap<&Identity, u16> = before.iter().zip(0_u16..).collect();
+        self.identities.iter().map(|identity| numbers.get(identity).copied()).collect()
     }
 
     pub fn by_name(&self, name: &str) -> Option<&Rule> {
@@ -210,6 +227,12 @@ impl Rule {
             && self.server == other.server
             && (self.hold_ms, self.keep_ms) == (other.hold_ms, other.keep_ms)
             && self.quiet == other.quiet
+    }
+
+    /// The same for rules that watch alike; another version of this program may have another one.
+    fn identity(&self) -> Identity {
+        let watched = (&self.condition, &self.server, self.hold_ms, self.keep_ms, &self.quiet);
+        (self.name.clone(), XxHash3_64::oneshot(format!("{watched:?}").as_bytes()))
     }
 
     fn span_ms(&self) -> i64 {

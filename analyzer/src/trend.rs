@@ -234,5 +234,21 @@ impl Trend {
     }
 }
 
+crate::snapshot::keep_fields!(Trend {
+    points,
+    start,
+    minute,
+    mean,
+    values,
+    part,
+    minutes,
+    held,
+    odd,
+    usual,
+    learned,
+    n,
+    level,
+});
+
 #[cfg(test)]
 mod tests;

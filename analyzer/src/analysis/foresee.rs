@@ -79,3 +79,5 @@ impl Foresight {
         Some(Foretold { value, course, reach: course.until(ask)? })
     }
 }
+
+crate::snapshot::keep_fields!(Foresight { trend, outlook, fired });

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     incident::{self, Ending, Over, words},
     rules::{LEARNED, Rule, RuleSet},
+    snapshot::Keep,
 };
 
 /// How long what an alert that flaps is about has to be over before the alert is.
@@ -45,11 +46,23 @@ pub(super) struct Open {
     waiting: BTreeMap<String, Waiting>,
     /// How many were over before they could be said.
     untold: usize,
+    /// During a replay that misses nothing: whether an alert had room then is known, for it was said or was not.
+    follows_topic: bool,
 }
 
 impl Open {
     pub(super) fn new(memory: Memory) -> Self {
         Self { memory, ..Self::default() }
+    }
+
+    /// What the alert topic has of a server that came back from its snapshot.
+    pub(super) fn remember(&mut self, memory: Memory) {
+        self.memory = memory;
+    }
+
+    /// From here on, until what was said is known, the replay finds what the one before had found.
+    pub(super) fn follow_topic(&mut self) {
+        self.follows_topic = true;
     }
 
     pub(super) fn memory(&self) -> &Memory {
@@ -87,7 +100,7 @@ impl Open {
             held.over = None;
             return true;
         }
-        if !out.has_room(&alert, &self.memory.budget) {
+        if !self.has_room(&alert, out) {
             let waiting = self.waiting.entry(alert.fingerprint).or_insert_with(|| {
                 out.push(Output::HeldBack);
                 Waiting { since: now, tried: now }
@@ -135,6 +148,13 @@ impl Open {
         let standing = Standing { since: now, again: 0, alert };
         self.alerts.insert(fingerprint, Held { standing, flaps: flaps.is_some(), over: None });
         true
+    }
+
+    fn has_room(&self, alert: &Alert, out: &Voice) -> bool {
+        if self.follows_topic {
+            return self.memory.has_begun(&alert.fingerprint, alert.updated_at);
+        }
+        out.has_room(alert, &self.memory.budget)
     }
 
     /// The same alert again, as `change` has it.
@@ -230,6 +250,7 @@ impl Open {
     pub(super) fn reconcile(&mut self, said: Vec<Standing>, memory: Memory) {
         let mut found = std::mem::take(&mut self.alerts);
         self.memory = memory;
+        self.follows_topic = false;
         for standing in said {
             let fingerprint = standing.alert.fingerprint.clone();
             let flaps = self.memory.flaps(&fingerprint, standing.since).is_some();
@@ -241,5 +262,28 @@ impl Open {
 
     pub(super) fn bytes(&self) -> usize {
         self.memory.bytes()
+    }
+}
+
+crate::snapshot::keep_fields!(Held { standing, flaps, over });
+crate::snapshot::keep_fields!(Waiting { since, tried });
+
+/// Without what the server is remembered for: the alert topic has it.
+impl Keep for Open {
+    fn keep(&self, out: &mut Vec<u8>) {
+        let Self { alerts, memory: _, waiting, untold, follows_topic: _ } = self;
+        alerts.keep(out);
+        waiting.keep(out);
+        untold.keep(out);
+    }
+
+    fn recall(from: &mut &[u8]) -> Option<Self> {
+        Some(Self {
+            alerts: Keep::recall(from)?,
+            memory: Memory::default(),
+            waiting: Keep::recall(from)?,
+            untold: Keep::recall(from)?,
+            follows_topic: false,
+        })
     }
 }

@@ -60,6 +60,11 @@ impl Memory {
         }
     }
 
+    /// Whether an alert was first said at `at`.
+    pub(super) fn has_begun(&self, fingerprint: &str, at: i64) -> bool {
+        self.begun.get(fingerprint).is_some_and(|begun| begun.contains(&at))
+    }
+
     /// How often an alert that began at `at` had come within the hour before, if that is often.
     pub(super) fn flaps(&self, fingerprint: &str, at: i64) -> Option<usize> {
         let begun = self.begun.get(fingerprint)?;
@@ -127,3 +132,5 @@ impl Said {
         (open, self.memory)
     }
 }
+
+crate::snapshot::keep_fields!(Standing { alert, since, again });

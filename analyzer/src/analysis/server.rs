@@ -2,11 +2,13 @@
 //!
 //! Invariant: a window is taken once, in order; an older one or a second copy changes nothing.
 
+mod kept;
 mod whole;
 
 use std::hash::{BuildHasher, Hash};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+pub(super) use kept::Remembered;
 use tidewatch_schemas::{AggregateFrame, Alert, Anomaly, Expectation, Series};
 use whole::Moved;
 
@@ -91,6 +93,11 @@ impl Server {
             open,
             told: 0,
         }
+    }
+
+    /// The replay that begins with it misses nothing.
+    pub(super) fn follow_topic(&mut self) {
+        self.open.follow_topic();
     }
 
     pub(super) fn set_rules(&mut self, rules: &RuleSet, kept: &[Option<u16>], name: &str) {
@@ -258,6 +265,10 @@ impl Server {
         }
         self.series.retain(is_wanted);
         self.series.shrink_to_fit();
+        self.reindex();
+    }
+
+    fn reindex(&mut self) {
         self.index.clear();
         for (slot, watched) in (0_u32..).zip(&self.series) {
             let hash = hash_of(&self.hasher, &watched.series);

@@ -4,6 +4,7 @@ mod crash;
 mod foresee;
 mod incidents;
 mod kinds;
+mod memory;
 mod reload;
 mod silence;
 mod storm;

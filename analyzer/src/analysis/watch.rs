@@ -366,3 +366,6 @@ pub(super) fn covers(rule: &Rule, server: &str, alert: &Alert) -> bool {
     };
     rule.wants_server(server) && fingerprint.as_ref() == Some(&alert.fingerprint)
 }
+
+crate::snapshot::keep_fields!(Watch { rule, hold, judged, before, trail, foresight });
+crate::snapshot::keep_fields!(Missing { watch, present });

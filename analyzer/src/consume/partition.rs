@@ -1,8 +1,9 @@
 //! One assigned partition: where it stands in its log, its analysis, what waits for a commit.
 //!
-//! Invariant: records below the high water are replayed silently, and nothing is committed before the replay is through.
+//! Invariant: records below the high water are replayed silently, each server those that its snapshot does not contain, and
+//! nothing is committed before the replay is through.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rdkafka::{Message, message::BorrowedMessage};
 use tidewatch_schemas::{
@@ -10,12 +11,14 @@ use tidewatch_schemas::{
 };
 use tidewatch_service_kit::kafka::{Original, Source, Start, dead_letter_headers};
 
-use super::{STAGE, restore::Committed};
+use super::{STAGE, restore::Committed, states::Found};
 use crate::{
     analysis::{Analysis, Output, Said, Sight, Sizes, Taken},
+    error::SessionError,
     metrics::AnalyzerMetrics,
-    publish::Cut,
+    publish::{Cut, Snapshots},
     rules::RuleSet,
+    snapshot::{self, Entry, Schedule},
 };
 
 pub(super) struct Partition {
@@ -32,16 +35,32 @@ pub(super) struct Partition {
     committed: i64,
     outputs: Vec<Output>,
     originals: Vec<Original>,
+    schedule: Schedule,
 }
 
 impl Partition {
     /// `high_water` = nothing below it is said again; `None` = nothing was ever said.
-    pub(super) fn new(rules: &Arc<RuleSet>, start: &Start, high_water: Option<i64>, said: Said) -> Self {
+    pub(super) fn new(
+        rules: &Arc<RuleSet>,
+        start: &Start,
+        high_water: Option<i64>,
+        said: Said,
+        found: Found,
+        snapshot_every: Duration,
+    ) -> Self {
         let high = high_water.unwrap_or(0);
         let from = start.offset.unwrap_or(0);
         let committed = start.committed.as_ref().and_then(|(_, metadata)| Committed::parse(metadata));
         let mut analysis = Analysis::new(Arc::clone(rules));
         analysis.recall(&said);
+        if found.is_all() {
+            analysis.replay_all();
+        }
+        let mut schedule = Schedule::new(snapshot_every);
+        for (server, (place, kept)) in found.servers {
+            schedule.restored(&server, place);
+            analysis.restore(&server, kept);
+        }
         let mut partition = Self {
             analysis,
             said: Some(said),
@@ -51,6 +70,7 @@ impl Partition {
             committed: high,
             outputs: Vec::new(),
             originals: Vec::new(),
+            schedule,
         };
         partition.arrived_at(Some(from));
         partition
@@ -100,9 +120,17 @@ impl Partition {
         self.stamp = self.stamp.max(stamp);
         let live = self.is_live();
         match read(message.payload().unwrap_or_default()) {
+            // of the others that begin as far back
+            Ok(frame) if self.schedule.contains(&frame.server, offset) => {}
             Ok(frame) => match self.analysis.step(&frame, stamp, &mut self.outputs) {
-                Taken::Judged(values) if live => metrics.record_judged(values, now - stamp),
-                Taken::Judged(_) => metrics.record_replayed(now - stamp),
+                Taken::Judged(values) => {
+                    self.schedule.took(&frame.server, offset, frame.window_end());
+                    if live {
+                        metrics.record_judged(values, now - stamp);
+                    } else {
+                        metrics.record_replayed(now - stamp);
+                    }
+                }
                 Taken::Ignored if live => metrics.record_ignored(),
                 Taken::Ignored => {}
             },
@@ -133,19 +161,54 @@ impl Partition {
         self.outputs.iter().any(|output| matches!(output, Output::Alert(_) | Output::Again(..)))
     }
 
-    /// What has to be committed, if anything.
-    pub(super) fn cut(&mut self, number: i32) -> Option<Cut> {
+    /// What has to be committed, if anything; `room` is what is left for snapshots.
+    pub(super) fn cut(&mut self, number: i32, room: &mut usize) -> Result<Option<Cut>, SessionError> {
         if !self.is_live() || (self.next == self.committed && self.pending() == 0) {
-            return None;
+            return Ok(None);
         }
+        let (states, snapshots) = self.states(room)?;
         self.committed = self.next;
-        Some(Cut {
+        let committed = Committed {
+            stamp: self.stamp,
+            low_water: Some(self.schedule.low_water(self.next)),
+            snapshots: self.schedule.snapshots(),
+        };
+        Ok(Some(Cut {
             partition: number,
             offset: self.next,
-            metadata: Committed { stamp: self.stamp }.metadata(),
+            metadata: committed.metadata(),
             outputs: std::mem::take(&mut self.outputs),
             originals: std::mem::take(&mut self.originals),
-        })
+            states,
+            snapshots,
+        }))
+    }
+
+    /// The states of those whose turn it is, as of the next record, and what deletes those of servers that are forgotten.
+    fn states(&mut self, room: &mut usize) -> Result<(Vec<Entry>, Snapshots), SessionError> {
+        let (mut states, mut snapshots) = (Vec::new(), Snapshots::default());
+        for (server, pieces) in self.schedule.forget(|server| self.analysis.knows(server)) {
+            states.extend(snapshot::erase(&server, 0..pieces));
+            snapshots.dropped += usize::from(pieces > 0);
+        }
+        for server in self.schedule.due() {
+            if *room == 0 {
+                break;
+            }
+            let Some(state) = self.analysis.keep(&server) else { continue };
+            let entries = snapshot::seal(&server, self.next, self.schedule.clock(), &state)
+                .map_err(|error| SessionError::Encode { what: "snapshot", message: error.to_string() })?;
+            let bytes: usize = entries.iter().filter_map(|entry| entry.payload.as_ref()).map(Vec::len).sum();
+            *room = room.saturating_sub(bytes);
+            snapshots.written += 1;
+            snapshots.bytes += bytes;
+            let pieces = entries.len() as u16;
+            let before = self.schedule.written(&server, self.next, pieces);
+            states.extend(entries);
+            // pieces of a longer one
+            states.extend(snapshot::erase(&server, pieces..before));
+        }
+        Ok((states, snapshots))
     }
 
     pub(super) fn sizes(&self) -> Sizes {

@@ -1,7 +1,7 @@
 //! What a new owner of a partition needs: where its replay starts, and which alerts are open.
 //!
-//! In: the commit's metadata, the alert topic. Invariant: both are read after the predecessor was fenced or its
-//! transaction decided, so they belong together.
+//! In: the commit's metadata, `analyzer.state`, the alert topic. Invariant: all are read after the predecessor was fenced or
+//! its transaction decided, so they belong together.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,50 +15,77 @@ use std::{
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, KafkaResult},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    message::BorrowedMessage,
 };
 use tidewatch_schemas::{Alert, decode};
 use tidewatch_service_kit::kafka::{Context, KafkaConfig, REQUEST_TIMEOUT, Start};
 
-use super::STAGE;
-use crate::{analysis::Said, error::SessionError};
+use super::{
+    STAGE,
+    states::{Findings, Found},
+};
+use crate::{analysis::Said, error::SessionError, snapshot::Shelf};
 
-/// For all alerts of the assigned partitions; the member has to poll again within two minutes.
-const READ_TIMEOUT: Duration = Duration::from_secs(90);
+/// For all alerts, and for all snapshots, of the assigned partitions; the member has to poll again within two minutes.
+const READ_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// What a commit holds besides the offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Committed {
     /// The newest stamp of a record taken, milliseconds since 1970: what the replay is measured from.
     pub(super) stamp: i64,
+    /// The lowest record that a server's snapshot does not contain; `None`: there were no snapshots yet.
+    pub(super) low_water: Option<i64>,
+    /// How many servers have a snapshot.
+    pub(super) snapshots: usize,
 }
 
 impl Committed {
     pub(super) fn metadata(self) -> String {
-        format!("1 {}", self.stamp)
+        match self.low_water {
+            None => format!("1 {}", self.stamp),
+            Some(low_water) => format!("2 {} {low_water} {}", self.stamp, self.snapshots),
+        }
     }
 
     pub(super) fn parse(metadata: &str) -> Option<Self> {
-        let stamp = metadata.strip_prefix("1 ")?.parse().ok()?;
-        Some(Self { stamp })
+        let words: Vec<&str> = metadata.split(' ').collect();
+        match words[..] {
+            ["1", stamp] => Some(Self { stamp: stamp.parse().ok()?, low_water: None, snapshots: 0 }),
+            ["2", stamp, low_water, snapshots] => Some(Self {
+                stamp: stamp.parse().ok()?,
+                low_water: Some(low_water.parse().ok()?),
+                snapshots: snapshots.parse().ok()?,
+            }),
+            _ => None,
+        }
     }
 }
 
-/// Sets each start back by `replay_ms` of its topic's own time.
+/// Sets each start back to its low water; where a snapshot is missing or no good, by `replay_ms` of its topic's own time.
 pub(super) fn starter(
     kafka: &KafkaConfig,
     replay_ms: Arc<AtomicI64>,
+    findings: Findings,
 ) -> impl Fn(&mut [Start]) -> KafkaResult<()> + Send + Sync + 'static {
+    let kafka = kafka.clone();
     let client = kafka.consumer(&kafka.group(STAGE));
     move |starts: &mut [Start]| {
         let replay_ms = replay_ms.load(Ordering::Relaxed);
+        let found = read_states(&kafka, starts)?;
         let mut times = TopicPartitionList::new();
-        for start in starts.iter() {
-            let Some((_, metadata)) = &start.committed else { continue };
+        for start in starts.iter_mut() {
+            let Some((high_water, metadata)) = &start.committed else { continue };
             let Some(committed) = Committed::parse(metadata) else { continue };
-            let time = Offset::Offset((committed.stamp - replay_ms).max(0));
-            times.add_partition_offset(&start.topic, start.partition, time)?;
+            let low_water = committed.low_water.unwrap_or(*high_water);
+            start.offset = Some(low_water.min(*high_water));
+            if !found.get(&start.partition).is_some_and(Found::is_all) {
+                let time = Offset::Offset((committed.stamp - replay_ms).max(0));
+                times.add_partition_offset(&start.topic, start.partition, time)?;
+            }
         }
+        findings.put(found);
         if times.count() == 0 {
             return Ok(());
         }
@@ -66,14 +93,39 @@ pub(super) fn starter(
         let lookup: BaseConsumer<Context> = client.create_with_context(Context)?;
         let found = lookup.offsets_for_times(times, REQUEST_TIMEOUT)?;
         for start in starts {
-            let Some((committed, _)) = start.committed else { continue };
             let element = found.find_partition(&start.topic, start.partition);
             if let Some(Offset::Offset(offset)) = element.map(|element| element.offset()) {
-                start.offset = Some(offset.min(committed));
+                start.offset = start.offset.map(|known| known.min(offset));
             }
         }
         Ok(())
     }
+}
+
+/// The snapshots of all partitions that have a committed offset: without one nobody knows what they are of.
+fn read_states(kafka: &KafkaConfig, starts: &[Start]) -> KafkaResult<BTreeMap<i32, Found>> {
+    let commits: BTreeMap<i32, (i64, Committed)> = starts
+        .iter()
+        .filter_map(|start| {
+            let (high_water, metadata) = start.committed.as_ref()?;
+            Some((start.partition, (*high_water, Committed::parse(metadata)?)))
+        })
+        .collect();
+    let numbers: Vec<i32> = commits.keys().copied().collect();
+    let mut shelves: BTreeMap<i32, Shelf> = BTreeMap::new();
+    let read = read_all(kafka, "snapshots", &kafka.topics().analyzer_state(), &numbers, |message| {
+        let shelf = shelves.entry(message.partition()).or_default();
+        shelf.put(message.key().unwrap_or_default(), message.payload());
+    });
+    read.map_err(|error| match error {
+        SessionError::Kafka { source, .. } => source,
+        _ => KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut),
+    })?;
+    let found = commits.into_iter().map(|(number, (high_water, committed))| {
+        let shelf = shelves.remove(&number).unwrap_or_default();
+        (number, Found::read(shelf, high_water, committed))
+    });
+    Ok(found.collect())
 }
 
 /// All alerts of the partitions, to the end of each.
@@ -81,9 +133,29 @@ pub(super) fn read_alerts(
     kafka: &KafkaConfig,
     partitions: &[i32],
 ) -> Result<BTreeMap<i32, Said>, SessionError> {
-    let topic = kafka.topics().alerts();
     let mut said: BTreeMap<i32, Said> = partitions.iter().map(|&number| (number, Said::default())).collect();
+    read_all(kafka, "alerts", &kafka.topics().alerts(), partitions, |message| {
+        match decode::<Alert>(message.payload().unwrap_or_default()) {
+            Ok((alert, _)) => said.entry(message.partition()).or_default().add(alert),
+            // somebody else's record: not one of ours to go on with
+            Err(error) => tracing::debug!(%error, offset = message.offset(), "pass over foreign alert"),
+        }
+    })?;
+    Ok(said)
+}
+
+/// Every committed record of the partitions of a topic, to the end of each.
+fn read_all(
+    kafka: &KafkaConfig,
+    what: &'static str,
+    topic: &str,
+    partitions: &[i32],
+    mut take: impl FnMut(&BorrowedMessage<'_>),
+) -> Result<(), SessionError> {
     let mut unread: BTreeSet<i32> = partitions.iter().copied().collect();
+    if unread.is_empty() {
+        return Ok(());
+    }
     let consumer: BaseConsumer<Context> = kafka
         .consumer(&kafka.group(STAGE))
         .set("enable.partition.eof", "true")
@@ -91,29 +163,25 @@ pub(super) fn read_alerts(
         .map_err(SessionError::kafka("create consumer"))?;
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for &number in partitions {
-        list.add_partition_offset(&topic, number, Offset::Beginning)
-            .map_err(SessionError::kafka("assign alerts"))?;
+        list.add_partition_offset(topic, number, Offset::Beginning)
+            .map_err(SessionError::kafka("assign partitions"))?;
     }
-    consumer.assign(&list).map_err(SessionError::kafka("assign alerts"))?;
+    consumer.assign(&list).map_err(SessionError::kafka("assign partitions"))?;
     let deadline = Instant::now() + READ_TIMEOUT;
     while !unread.is_empty() {
         if Instant::now() > deadline {
-            return Err(SessionError::Restore { seconds: READ_TIMEOUT.as_secs() });
+            return Err(SessionError::Restore { what, seconds: READ_TIMEOUT.as_secs() });
         }
         match consumer.poll(Duration::from_millis(200)) {
-            Some(Ok(message)) => match decode::<Alert>(message.payload().unwrap_or_default()) {
-                Ok((alert, _)) => said.entry(message.partition()).or_default().add(alert),
-                // somebody else's record: not one of ours to go on with
-                Err(error) => tracing::debug!(%error, offset = message.offset(), "pass over foreign alert"),
-            },
+            Some(Ok(message)) => take(&message),
             Some(Err(KafkaError::PartitionEOF(number))) => {
                 unread.remove(&number);
             }
-            Some(Err(error)) => tracing::debug!(%error, "read alerts back"),
+            Some(Err(error)) => tracing::debug!(%error, what, "read back"),
             None => {}
         }
     }
-    Ok(said)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -122,9 +190,12 @@ mod tests {
 
     #[test]
     fn a_commit_is_read_back_and_foreign_ones_are_not() {
-        let committed = Committed { stamp: 1_795_442_590_000 };
-        assert_eq!(Committed::parse(&committed.metadata()), Some(committed));
-        for foreign in ["", "1", "2 5", "1 x"] {
+        for low_water in [None, Some(42)] {
+            let snapshots = if low_water.is_some() { 7 } else { 0 };
+            let committed = Committed { stamp: 1_795_442_590_000, low_water, snapshots };
+            assert_eq!(Committed::parse(&committed.metadata()), Some(committed));
+        }
+        for foreign in ["", "1", "2 5", "1 x", "2 5 6 x", "3 5 6 7", "2 5 6 7 8"] {
             assert_eq!(Committed::parse(foreign), None, "{foreign}");
         }
     }

@@ -48,6 +48,8 @@ impl Episode {
     }
 }
 
+crate::snapshot::keep_fields!(Episode { loudest, since });
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -66,6 +66,8 @@ impl Grid {
     }
 }
 
+crate::snapshot::keep_fields!(Grid { base, sum, count, slot, told, pace });
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -172,5 +172,7 @@ impl JoinedServer {
     }
 }
 
+crate::snapshot::keep_fields!(Joined { loud, grid, novelty, episode, raised, before });
+
 #[cfg(test)]
 mod tests;

@@ -253,5 +253,21 @@ impl Loud {
     }
 }
 
+crate::snapshot::keep_fields!(Loud {
+    profile,
+    visits,
+    level,
+    absolute,
+    square,
+    q,
+    unit,
+    bar,
+    crossed,
+    t,
+    first,
+    negative
+});
+crate::snapshot::keep_fields!(Band { expected, low, high });
+
 #[cfg(test)]
 mod tests;

@@ -169,5 +169,8 @@ impl Novelty {
     }
 }
 
+crate::snapshot::keep_fields!(Novelty { tails, past, day, week, recent, first, mean, variance, spread, t });
+crate::snapshot::keep_variants!(Kind { 0 = Far, 1 = OffHour, 2 = OffWeek, 3 = Flat, 4 = Shape });
+
 #[cfg(test)]
 mod tests;

@@ -134,5 +134,7 @@ impl Together {
     }
 }
 
+crate::snapshot::keep_fields!(Together { bar, count, total, usual, episode, t });
+
 #[cfg(test)]
 mod tests;

@@ -181,6 +181,10 @@ impl Course {
     }
 }
 
+crate::snapshot::keep_fields!(Mover { series, at, seen, value, band, size, score, kind, peak_at, before });
+crate::snapshot::keep_fields!(Told { at, movers, score });
+crate::snapshot::keep_fields!(Course { movers, told, loudest });
+
 #[cfg(test)]
 mod tests {
     use super::*;

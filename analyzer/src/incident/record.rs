@@ -59,6 +59,8 @@ impl Record {
     }
 }
 
+crate::snapshot::keep_fields!(Record { since, values, high, low });
+
 #[cfg(test)]
 mod tests {
     use super::*;

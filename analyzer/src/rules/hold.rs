@@ -3,6 +3,8 @@
 //! In: window by window, whether the condition holds. Out: at most one transition for each window. Invariant: when it
 //! started is the start of the first window in which it held, however often and from where on it is computed.
 
+use crate::snapshot::Keep;
+
 /// How long a condition has to last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
@@ -103,6 +105,31 @@ impl Hold {
             (_, Some(since)) => Self::Firing { since, clear_since: None },
             (Self::Firing { since, .. }, None) => Self::Pending { since, seen: i64::MAX / 2 },
             (other, None) => other,
+        }
+    }
+}
+
+impl Keep for Hold {
+    fn keep(&self, out: &mut Vec<u8>) {
+        match *self {
+            Self::Idle => 0_u8.keep(out),
+            Self::Pending { since, seen } => {
+                1_u8.keep(out);
+                (since, seen).keep(out);
+            }
+            Self::Firing { since, clear_since } => {
+                2_u8.keep(out);
+                (since, clear_since).keep(out);
+            }
+        }
+    }
+
+    fn recall(from: &mut &[u8]) -> Option<Self> {
+        match u8::recall(from)? {
+            0 => Some(Self::Idle),
+            1 => Keep::recall(from).map(|(since, seen)| Self::Pending { since, seen }),
+            2 => Keep::recall(from).map(|(since, clear_since)| Self::Firing { since, clear_since }),
+            _ => None,
         }
     }
 }

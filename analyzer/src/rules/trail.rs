@@ -81,6 +81,9 @@ fn seconds(millis: i64) -> f64 {
     millis as f64 / 1_000.0
 }
 
+crate::snapshot::keep_fields!(Trail { points, growth });
+crate::snapshot::keep_fields!(Point { at, value });
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -127,3 +127,5 @@ fn soon(ask: Ask, course: &Course, firing: bool) -> Option<bool> {
     }
     course.is_far(ask).then_some(false)
 }
+
+crate::snapshot::keep_fields!(Outlook { high, low, noise, turned, turned_at, turns, holds });

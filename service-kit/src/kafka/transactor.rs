@@ -121,6 +121,11 @@ impl Transactor {
         send(&self.producer, outgoing)
     }
 
+    /// A record without a payload: a compacted topic forgets the key.
+    pub fn erase(&self, topic: &str, partition: i32, key: &[u8]) -> Result<(), TransactionError> {
+        push(&self.producer, BaseRecord::<[u8], [u8]>::to(topic).partition(partition).key(key))
+    }
+
     /// All that was sent since `begin`, and `offsets` for the member's group, or nothing of it.
     pub fn commit(&self, group: &Group, offsets: &TopicPartitionList) -> Result<(), TransactionError> {
         // taken at the cut: a rebalance since then makes the commit fail, and this session with it
@@ -152,7 +157,6 @@ pub fn serve(producer: &BaseProducer<Context>) {
     }
 }
 
-/// A full queue is waited for, the client being served meanwhile.
 fn send(producer: &BaseProducer<Context>, outgoing: Outgoing<'_>) -> Result<(), TransactionError> {
     let mut record = BaseRecord::<[u8], [u8]>::to(outgoing.topic)
         .partition(outgoing.partition)
@@ -164,6 +168,14 @@ fn send(producer: &BaseProducer<Context>, outgoing: Outgoing<'_>) -> Result<(), 
     if let Some(timestamp) = outgoing.timestamp {
         record = record.timestamp(timestamp);
     }
+    push(producer, record)
+}
+
+/// A full queue is waited for, the client being served meanwhile.
+fn push(
+    producer: &BaseProducer<Context>,
+    mut record: BaseRecord<'_, [u8], [u8]>,
+) -> Result<(), TransactionError> {
     let deadline = Instant::now() + TIMEOUT;
     loop {
         match producer.send(record) {

@@ -3,6 +3,8 @@
 //! In: a time, a value. Out: how far the value is from what this hour was. Keeps: the level of an hour is the mean of its
 //! first values and then follows the later ones; an hour that was never seen has no residual.
 
+use crate::snapshot::Keep;
+
 const HOUR: f64 = 3_600.0;
 /// Values of an hour that count alike; from then on each new one has a tenth of the weight.
 const ALIKE: u8 = 10;
@@ -44,6 +46,17 @@ impl<const HOURS: usize> Seasons<HOURS> {
         let after = before + (x - before) / f64::from(visits);
         *level = after.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
         residual
+    }
+}
+
+impl<const HOURS: usize> Keep for Seasons<HOURS> {
+    fn keep(&self, out: &mut Vec<u8>) {
+        self.levels.keep(out);
+        self.visits.keep(out);
+    }
+
+    fn recall(from: &mut &[u8]) -> Option<Self> {
+        Some(Self { levels: Keep::recall(from)?, visits: Keep::recall(from)? })
     }
 }
 

@@ -99,6 +99,8 @@ pub(super) fn nearest(values: &[f64]) -> f64 {
     best.into_iter().fold(f64::INFINITY, f64::min).sqrt()
 }
 
+crate::snapshot::keep_fields!(Past { ring, held, next });
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

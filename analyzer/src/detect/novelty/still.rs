@@ -7,6 +7,7 @@ use super::{
     LARGEST, Novelty, Rarity,
     seasons::{Seasons, visit},
 };
+use crate::snapshot::Keep;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Sleeper {
@@ -91,6 +92,33 @@ impl Still {
             }
         }
         novelty
+    }
+}
+
+crate::snapshot::keep_fields!(Still { value, t, day, week });
+
+impl Keep for Sleeper {
+    fn keep(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::New => 0_u8.keep(out),
+            Self::Still(still) => {
+                1_u8.keep(out);
+                still.keep(out);
+            }
+            Self::Awake(novelty) => {
+                2_u8.keep(out);
+                novelty.keep(out);
+            }
+        }
+    }
+
+    fn recall(from: &mut &[u8]) -> Option<Self> {
+        match u8::recall(from)? {
+            0 => Some(Self::New),
+            1 => Keep::recall(from).map(Self::Still),
+            2 => Keep::recall(from).map(Self::Awake),
+            _ => None,
+        }
     }
 }
 

@@ -122,6 +122,8 @@ impl Tail {
     }
 }
 
+crate::snapshot::keep_fields!(Tail { peaks, born, age, gap, held, open });
+
 #[cfg(test)]
 mod tests {
     use super::*;
