@@ -5,8 +5,8 @@
 //!                  |  ^       |  trend    |           `----> dead-letter.analyzer
 //!                  |  |       |  rules    |
 //!                  |  |       `- analysis-'  the pure core: windows and time in, alerts out
-//!                  |  `- offset and time of the last window, in the same transaction as the output
-//!                  `- a new owner replays the last hours silently and reads its open alerts back from `alerts`
+//!                  |  `- offset, and in turns each server's state (`analyzer.state`), in the same transaction as the output
+//!                  `- a new owner takes the states, replays silently what came since, and reads its open alerts back from `alerts`
 //! ```
 //! Invariant: output and offsets are one Kafka transaction; an alert has the same `alert_id` whoever computes it.
 

@@ -10,7 +10,10 @@ pub enum Cleanup {
     DeleteAfterHours(i64),
     /// Only the newest record of each key stays.
     Compact,
-    /// The same, and it goes too when it is older than so many hours.
+    /// The same, for a topic in which the same keys come again and again: compacted within an hour, or a reader would have to
+    /// read all that was ever written.
+    CompactSoon,
+    /// As [`Self::Compact`], and it goes too when it is older than so many hours.
     CompactAndDeleteAfterHours(i64),
 }
 
@@ -35,6 +38,13 @@ impl TopicSpec {
                 ]
             }
             Cleanup::Compact => vec![("cleanup.policy", "compact".to_owned())],
+            Cleanup::CompactSoon => vec![
+                ("cleanup.policy", "compact".to_owned()),
+                // only closed segments are compacted
+                ("segment.ms", (HOUR_MS / 2).to_string()),
+                ("segment.bytes", (64 << 20).to_string()),
+                ("max.compaction.lag.ms", HOUR_MS.to_string()),
+            ],
             Cleanup::CompactAndDeleteAfterHours(hours) => vec![
                 ("cleanup.policy", "compact,delete".to_owned()),
                 ("retention.ms", (hours * 3_600_000).to_string()),
@@ -49,6 +59,7 @@ impl TopicSpec {
 /// Stages that have a dead-letter topic.
 pub const STAGES: [&str; 5] = ["ingest", "stream-processor", "analyzer", "notify", "sink"];
 
+const HOUR_MS: i64 = 3_600_000;
 const DAY: i64 = 24;
 
 /// The names of all topics under one prefix.
@@ -109,6 +120,7 @@ impl Topics {
         self.name("alerts")
     }
 
+    /// Each server's whole state, as the analyzer had it at an offset of `metrics.10s`.
     pub fn analyzer_state(&self) -> String {
         self.name("analyzer.state")
     }
@@ -148,7 +160,8 @@ impl Topics {
             topic(self.anomalies(), kept(30)),
             // the analyzer reads its open alerts back from here, so an alert may fire for a year
             topic(self.alerts(), kept(365)),
-            topic(self.analyzer_state(), Cleanup::Compact),
+            // every server anew each ten minutes, and a new owner reads it from its beginning
+            topic(self.analyzer_state(), Cleanup::CompactSoon),
         ];
         all.extend(STAGES.iter().map(|stage| topic(self.dead_letter(stage), kept(14))));
         all
@@ -181,6 +194,15 @@ mod tests {
             let expected = if whole.contains(&spec.name) { 1 } else { 8 };
             assert_eq!(spec.partitions, expected, "{}", spec.name);
         }
+    }
+
+    #[test]
+    fn what_is_written_again_and_again_is_compacted_soon() {
+        let topics = Topics::default();
+        let specs = topics.all(1);
+        let state = specs.iter().find(|spec| spec.name == topics.analyzer_state()).unwrap().config();
+        let of = |key: &str| state.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str());
+        assert_eq!((of("cleanup.policy"), of("segment.ms")), (Some("compact"), Some("1800000")));
     }
 
     #[test]
