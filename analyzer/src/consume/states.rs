@@ -95,3 +95,84 @@ impl Findings {
         found.remove(&partition).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tidewatch_schemas::{AggregateFrame, AggregateKind, Origin, Series};
+
+    use super::*;
+    use crate::{
+        analysis::{Analysis, Said},
+        rules::parse,
+        snapshot::{Entry, seal},
+    };
+
+    /// What is known of a server after one window.
+    fn state() -> Vec<u8> {
+        let rules = parse("rules: []", Path::new("x")).unwrap();
+        let mut analysis = Analysis::new(Arc::new(rules));
+        analysis.go_live(Said::default());
+        let frame = AggregateFrame {
+            server: "a".into(),
+            window_start: 0,
+            window_ms: 10_000,
+            kind: AggregateKind::Final,
+            origin: Origin { partition: 0, offset: 0 },
+            layout: vec![Series::gauge("m", "")],
+            count: vec![1],
+            sum: vec![1.0],
+            min: vec![1.0],
+            max: vec![1.0],
+            first: vec![1.0],
+            last: vec![1.0],
+            first_at: vec![0],
+            last_at: vec![0],
+            m2: vec![0.0],
+            increase: vec![0.0],
+            resets: vec![0],
+            histograms: vec![],
+        };
+        analysis.step(&frame, 0, &mut Vec::new());
+        analysis.keep("a").unwrap()
+    }
+
+    fn found(entries: &[Entry], low_water: Option<i64>, snapshots: usize) -> Found {
+        let mut shelf = Shelf::default();
+        entries.iter().for_each(|entry| shelf.put(&entry.key, entry.payload.as_deref()));
+        Found::read(shelf, 100, Committed { stamp: 0, low_water, snapshots })
+    }
+
+    #[test]
+    fn what_is_committed_is_used_and_all_that_there_is() {
+        let entries = [seal("a", 100, 7, &state()).unwrap(), seal("b", 40, 7, &state()).unwrap()].concat();
+        let all = found(&entries, Some(40), 2);
+        assert!(all.is_all());
+        let offsets: Vec<i64> = all.servers.values().map(|(place, _)| place.offset).collect();
+        assert_eq!(offsets, [100, 40]);
+        assert!(!found(&entries, Some(40), 3).is_all(), "one is gone");
+        assert!(!found(&[], None, 0).is_all(), "there were none yet");
+        assert!(found(&[], Some(40), 0).is_all(), "nobody had its turn yet");
+    }
+
+    #[test]
+    fn what_is_no_good_is_set_aside() {
+        let ahead = seal("a", 101, 7, &state()).unwrap();
+        let foreign = seal("b", 50, 7, b"no server").unwrap();
+        let good = seal("c", 50, 7, &state()).unwrap();
+        let some = found(&[ahead, foreign, good].concat(), Some(40), 3);
+        assert!(!some.is_all());
+        assert_eq!(some.servers.keys().collect::<Vec<_>>(), ["c"]);
+        assert_eq!((some.unusable["a"], some.unusable["b"]), (Unusable::Ahead, Unusable::Torn));
+        assert_eq!(some.missing, 0);
+    }
+
+    #[test]
+    fn what_was_found_is_taken_once() {
+        let findings = Findings::default();
+        findings.put(BTreeMap::from([(3, found(&[], Some(40), 0))]));
+        assert!(findings.take(3).is_all());
+        assert!(!findings.take(3).is_all());
+    }
+}
