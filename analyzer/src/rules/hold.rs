@@ -101,7 +101,8 @@ impl Hold {
     #[must_use]
     pub fn reconcile(self, said: Option<i64>) -> Self {
         match (self, said) {
-            (Self::Firing { clear_since, .. }, Some(since)) => Self::Firing { since, clear_since },
+            // one that came back while its alert was held open has held for less time than the alert
+            (Self::Firing { .. }, Some(_)) => self,
             (_, Some(since)) => Self::Firing { since, clear_since: None },
             (Self::Firing { since, .. }, None) => Self::Pending { since, seen: i64::MAX / 2 },
             (other, None) => other,

@@ -44,7 +44,7 @@ fn the_newest_counts_and_a_deleted_one_is_none() {
 
 #[test]
 fn what_is_torn_is_never_a_state() {
-    let entries = seal("a", 42, 7, &noise(2 * PIECE_BYTES)).unwrap();
+    let entries = seal("a", 42, 7, &noise(2 * PIECE_BYTES + 1)).unwrap();
     assert!(entries.len() >= 3);
     for missing in 0..entries.len() {
         let mut some = entries.clone();
@@ -53,7 +53,7 @@ fn what_is_torn_is_never_a_state() {
     }
     // a piece of another time
     let mut mixed = entries.clone();
-    mixed[1] = seal("a", 43, 7, &noise(2 * PIECE_BYTES)).unwrap().swap_remove(1);
+    mixed[1] = seal("a", 43, 7, &noise(2 * PIECE_BYTES + 1)).unwrap().swap_remove(1);
     assert_eq!(opened(&mixed)["a"], Err(Unusable::Torn));
     let small = seal("a", 42, 7, b"state").unwrap();
     let payload = small[0].payload.clone().unwrap();

@@ -10,7 +10,7 @@ type Snapshots = BTreeMap<String, (usize, Vec<u8>)>;
 
 /// One that never stops, and what it was after each number of records.
 struct Story {
-    text: &'static str,
+    text: String,
     log: Vec<AggregateFrame>,
     said: Vec<Output>,
     /// How much was said, and the states of all servers.
@@ -22,7 +22,7 @@ fn states(analysis: &Analysis) -> BTreeMap<String, Vec<u8>> {
 }
 
 impl Story {
-    fn new(text: &'static str, log: Vec<AggregateFrame>) -> Self {
+    fn new(text: &str, log: Vec<AggregateFrame>) -> Self {
         let mut analysis = live(text);
         let mut said = Vec::new();
         let mut after = vec![(0, states(&analysis))];
@@ -30,7 +30,7 @@ impl Story {
             said.extend(feed(&mut analysis, [frame.clone()]));
             after.push((said.len(), states(&analysis)));
         }
-        Self { text, log, said, after }
+        Self { text: text.to_owned(), log, said, after }
     }
 
     fn said(&self, records: usize) -> &[Output] {
@@ -62,7 +62,7 @@ impl Story {
     /// A new owner of what is committed, live.
     fn successor(&self, snapshots: &Snapshots, from: usize, committed: usize, replays_all: bool) -> Analysis {
         let log = topic(self.said(committed));
-        let mut analysis = Analysis::new(rules(self.text));
+        let mut analysis = Analysis::new(rules(&self.text));
         analysis.recall(&log);
         if replays_all {
             analysis.replay_all();
@@ -95,10 +95,18 @@ impl Story {
     }
 }
 
+/// With a rule about a score and a forecast: both are about models.
+fn all_rules() -> String {
+    format!(
+        "{}  - {{name: odd, metric: load, of: score, above: 1}}\n  - {{name: soon, metric: disk_percent, above: 90, within: 24h, keep: 1m}}\n",
+        crash::RULES
+    )
+}
+
 #[test]
 fn a_crash_at_any_step_leaves_the_same_state_to_the_bit() {
     for seed in 1..3 {
-        let story = Story::new(crash::RULES, crash::log(seed, 440));
+        let story = Story::new(&all_rules(), crash::log(seed, 440));
         assert!(alerts(&story.said).len() > 20, "the log has to be eventful");
         for crash in 0..story.log.len() {
             // each server has its own turn, and before the first one there is no snapshot
