@@ -13,6 +13,8 @@ from pipeline import FIGURES, Pipeline  # noqa: E402
 ORDER = ["test_moving_partitions", "", "test_bad_input", "test_people", "test_incidents", "test_histogram_answers", "test_metrics", "test_pages", "test_faults"]
 
 
+# before the plugin that reads the groups
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     def rank(item):
         name = item.module.__name__.rpartition(".")[2]
