@@ -173,10 +173,7 @@ impl Bars {
 
     /// Says in the alert which of the bars of the series that it names are raised, and why.
     pub(crate) fn explain(&self, alert: &mut Alert, start: i64) {
-        let own = alert.metric.as_deref().map(|metric| (metric, &alert.labels));
-        let related = alert.related.iter().map(|related| (related.metric.as_str(), &related.labels));
-        let named = own.into_iter().chain(related);
-        let bars = named.filter_map(|(metric, labels)| {
+        let bars = alert.named().filter_map(|(metric, labels)| {
             let bar = self.all.iter().find(|bar| is_of(&bar.series, metric, labels))?;
             Some((bar, bar.raised(start).filter(|raised| raised.times >= WORTH_SAYING)?))
         });
