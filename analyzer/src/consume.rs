@@ -94,7 +94,7 @@ fn session(
 ) -> Result<(), SessionError> {
     let kafka = &setup.config.kafka;
     let instance = setup.config.instance();
-    let publisher = Publisher::open(kafka, &instance)?;
+    let publisher = Publisher::open(kafka, &instance, setup.config.alerts_format)?;
     let listener = Listener::open(kafka)?;
     let replay_ms = Arc::new(AtomicI64::new(setup.config.replay_ms(rulebook.rules())));
     let starter = restore::starter(kafka, Arc::clone(&replay_ms));

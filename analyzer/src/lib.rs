@@ -26,7 +26,7 @@ mod rulebook;
 pub mod rules;
 pub mod trend;
 
-pub use config::Config;
+pub use config::{AlertsFormat, Config};
 pub use error::Error;
 use tidewatch_service_kit::{Deps, Shutdown};
 

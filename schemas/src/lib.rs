@@ -26,7 +26,7 @@ pub mod validate;
 
 pub use aggregate::{AggregateFrame, AggregateKind, Expectation, Origin};
 pub use alert::{Alert, AlertStatus, Anomaly, RelatedSeries, Severity};
-pub use codec::{AvroRecord, DecodeError, Framing, decode, decode_json, encode};
+pub use codec::{AvroRecord, DecodeError, Framing, decode, decode_json, encode, encode_json};
 pub use collect::CollectRequest;
 pub use distribution::Distribution;
 pub use feedback::{Feedback, NamedSeries, Verdict};
