@@ -38,7 +38,7 @@ pub(crate) struct Note {
     note: Option<String>,
     /// `false_alarm`: nothing was wrong. For a while the detector then takes more of the series that the alert names. Only of an alert
     /// that it raised by itself (its `rule` is `learned`); absent or `null`: no word on it, and one of before is taken back
-    #[schema(example = "false_alarm")]
+    #[schema(pattern = "^false_alarm$", example = "false_alarm")]
     verdict: Option<String>,
 }
 
