@@ -35,8 +35,6 @@ pub(super) struct Listener {
     verdicts: Arc<Verdicts>,
     /// The next record to read.
     next: i64,
-    /// The end of the topic was seen.
-    ended: bool,
     /// All that was there at this time was read; milliseconds since 1970.
     known: i64,
 }
@@ -61,7 +59,7 @@ impl Listener {
             .map_err(SessionError::kafka("assign feedback"))?;
         consumer.assign(&list).map_err(SessionError::kafka("assign feedback"))?;
         let verdicts = Arc::default();
-        Ok(Some(Self { topic, consumer, verdicts, next: 0, ended: false, known: i64::MIN }))
+        Ok(Some(Self { topic, consumer, verdicts, next: 0, known: i64::MIN }))
     }
 
     pub(super) fn verdicts(&self) -> &Arc<Verdicts> {
@@ -96,15 +94,12 @@ impl Listener {
         let begun = Instant::now();
         let mut heard = self.listen();
         let end = self.end().map_err(SessionError::kafka("find the end of feedback"))?;
-        self.ended = false;
-        // behind the last record there may be marks of a transaction, which nobody gets to see
-        while self.next < end && !self.ended {
+        while self.next < end {
             if begun.elapsed() > READ_TIMEOUT {
                 return Err(SessionError::Restore { what: "feedback", seconds: READ_TIMEOUT.as_secs() });
             }
             heard |= self.poll(Duration::from_millis(200)).unwrap_or_default();
         }
-        self.next = self.next.max(end);
         self.known = now;
         Ok(heard)
     }
@@ -124,7 +119,9 @@ impl Listener {
                 Some(hear(Arc::make_mut(&mut self.verdicts), &message))
             }
             Err(KafkaError::PartitionEOF(_)) => {
-                self.ended = true;
+                // behind the last record there may be marks of a transaction, which nobody gets to see
+                let marks = self.consumer.fetch_watermarks(&self.topic, PARTITION, ASK_TIMEOUT);
+                self.next = self.next.max(marks.map_or(0, |(_, end)| end));
                 Some(false)
             }
             Err(error) => {
