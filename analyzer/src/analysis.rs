@@ -3,8 +3,8 @@
 //!
 //! A new owner replays the last hours silently (models, conditions being watched) and then learns from the alert topic
 //! what was really said ([`Analysis::go_live`]). Invariants: nothing goes out before that; a transition is said once; what
-//! goes out is a function of the records, of what was said, of where in the log the rules changed, and (for silence alone)
-//! of the time.
+//! goes out is a function of the records, of what was said, of where in the log the rules changed, of what people called a
+//! false alarm, and (for silence alone) of the time.
 
 mod foresee;
 mod open;
@@ -23,7 +23,7 @@ use server::Server;
 use tidewatch_schemas::{AggregateFrame, AggregateKind, Alert, Anomaly, Expectation};
 use voice::Voice;
 
-use crate::rules::RuleSet;
+use crate::{feedback::Verdicts, rules::RuleSet};
 
 /// A server that is silent for so long, with nothing open, is forgotten.
 const FORGET_SERVER_MS: i64 = 24 * 3_600_000;
@@ -69,6 +69,8 @@ pub struct Sizes {
     pub servers: usize,
     pub series: usize,
     pub open_alerts: usize,
+    /// What people said of alerts and what is in force.
+    pub verdicts: usize,
     pub bytes: usize,
     /// End of the newest window, milliseconds since 1970.
     pub newest: i64,
@@ -81,6 +83,7 @@ pub struct Analysis {
     servers: BTreeMap<String, Server>,
     /// Of servers that have not been seen yet.
     memory: BTreeMap<String, Memory>,
+    verdicts: Arc<Verdicts>,
     voice: Voice,
     live: bool,
     /// Since when the records of this partition's servers are known without a break.
@@ -95,6 +98,7 @@ impl Analysis {
             rules,
             servers: BTreeMap::new(),
             memory: BTreeMap::new(),
+            verdicts: Arc::default(),
             voice: Voice::default(),
             live: false,
             seen_since: None,
@@ -136,11 +140,22 @@ impl Analysis {
         self.rules = rules;
     }
 
+    /// All that people said of alerts. Each of them says from which window on it is in force, so it does not matter where in
+    /// the log it is heard, as long as that is before.
+    pub fn set_verdicts(&mut self, verdicts: Arc<Verdicts>) {
+        for (name, server) in &mut self.servers {
+            server.set_bars(verdicts.bars_of(name));
+        }
+        self.verdicts = verdicts;
+    }
+
     fn server(&mut self, name: &str) -> &mut Server {
-        let (rules, memory) = (&self.rules, &mut self.memory);
-        self.servers
-            .entry(name.to_owned())
-            .or_insert_with(|| Server::new(rules, name, memory.remove(name).unwrap_or_default()))
+        let (rules, memory, verdicts) = (&self.rules, &mut self.memory, &self.verdicts);
+        self.servers.entry(name.to_owned()).or_insert_with(|| {
+            let mut server = Server::new(rules, name, memory.remove(name).unwrap_or_default());
+            server.set_bars(verdicts.bars_of(name));
+            server
+        })
     }
 
     /// Takes one record of `metrics.10s`; `stamp` is the record's own time, not the window's.

@@ -25,8 +25,8 @@ pub(crate) enum SessionError {
     Transaction(#[from] TransactionError),
     #[error("encode {what}: {message}")]
     Encode { what: &'static str, message: String },
-    #[error("read alerts back: not at the end after {seconds} s")]
-    Restore { seconds: u64 },
+    #[error("read {what}: not at the end after {seconds} s")]
+    Restore { what: &'static str, seconds: u64 },
 }
 
 impl SessionError {

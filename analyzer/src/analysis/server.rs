@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     detect::{Figures, Judgement, Loud, Surprise, Together},
+    feedback::Bars,
     incident::{self, Course, Over, Record, Window, server_fingerprint},
     rules::{Condition, Hold, LEARNED, Rule, RuleSet},
 };
@@ -55,6 +56,8 @@ pub(super) struct Server {
     ratios: Vec<Ratio>,
     figures: Vec<Figures>,
     together: Option<Together>,
+    /// Those that stand higher since people said something of an alert.
+    bars: Bars,
     learned: Hold,
     /// Which series moved when, before and while the learned alert is open.
     course: Course,
@@ -83,6 +86,7 @@ impl Server {
             ratios: Vec::new(),
             figures: Vec::new(),
             together: None,
+            bars: Bars::default(),
             learned: Hold::Idle,
             course: Course::default(),
             silence: silences_of(rules, name),
@@ -101,6 +105,12 @@ impl Server {
         self.missing = missing_of(rules, kept, name, std::mem::take(&mut self.missing), &self.open);
         self.awaits = awaits(rules, name);
         self.look_at_layout(rules);
+    }
+
+    /// Each is raised from the window on of which its verdict says so, whenever that is heard.
+    pub(super) fn set_bars(&mut self, bars: Bars) {
+        self.bars = bars;
+        self.bars.place(&self.layout);
     }
 
     /// What was really said takes the place of what the silent replay found.
@@ -161,10 +171,13 @@ impl Server {
                 self.figures.push(figures);
             }
             let Some((value, judgement)) = judgement else { continue };
+            // rules have limits of their own: what people called a false alarm is the detector's alone
+            let judgement = self.bars.judge(index, window.start, judgement);
             judged += 1;
-            surprise.add(index, judgement.size);
+            surprise.add_against(index, judgement.size, self.bars.times(index, window.start));
             if judgement.score >= 1.0 {
-                at.out.push(anomaly(frame, &watched.series, value, &judgement));
+                let method = self.bars.method(index, window.start, "loud");
+                at.out.push(anomaly(frame, &watched.series, value, &judgement, method));
             }
             if judgement.size > 1.0 {
                 odd.push(Moved { slot, value, judgement, before: watched.record });
@@ -217,6 +230,7 @@ impl Server {
         let slot = |series: &Series| self.slot(rules, &frame.server, series, window.end);
         self.slots = frame.layout.iter().map(slot).collect();
         self.layout.clone_from(&frame.layout);
+        self.bars.place(&self.layout);
         self.look_at_layout(rules);
     }
 
@@ -321,9 +335,10 @@ impl Server {
             low: Vec::new(),
             high: Vec::new(),
         };
-        for &slot in &self.slots {
+        for (index, &slot) in self.slots.iter().enumerate() {
             let watched = &self.series[slot as usize];
-            let Some(band) = watched.loud.band(middle) else { continue };
+            let times = self.bars.times(index, window.start);
+            let Some(band) = watched.loud.band_against(middle, times) else { continue };
             expectation.layout.push(watched.series.clone());
             expectation.low.push(band.low);
             expectation.high.push(band.high);
@@ -394,8 +409,9 @@ impl Server {
             self.series.iter().map(|w| size_of::<Watched>() + text(&w.series) + watches(w) + 5).sum();
         let layout: usize = self.layout.iter().map(|s| size_of::<Series>() + text(s) + 4).sum();
         let figures = self.figures.capacity() * size_of::<Figures>();
-        sizes.bytes +=
-            size_of::<Self>() + series + layout + figures + self.open.bytes() + self.course.bytes();
+        sizes.verdicts += self.last.map_or(0, |last| self.bars.in_force(last.start));
+        let said = self.open.bytes() + self.course.bytes() + self.bars.bytes();
+        sizes.bytes += size_of::<Self>() + series + layout + figures + said;
     }
 }
 
@@ -412,7 +428,13 @@ impl Watched {
     }
 }
 
-fn anomaly(frame: &AggregateFrame, series: &Series, value: f64, judgement: &Judgement) -> Output {
+fn anomaly(
+    frame: &AggregateFrame,
+    series: &Series,
+    value: f64,
+    judgement: &Judgement,
+    method: String,
+) -> Output {
     Output::Anomaly(Box::new(Anomaly {
         server: frame.server.clone(),
         metric: series.metric.clone(),
@@ -424,7 +446,7 @@ fn anomaly(frame: &AggregateFrame, series: &Series, value: f64, judgement: &Judg
         expected_low: judgement.low,
         expected_high: judgement.high,
         score: judgement.score,
-        method: "loud".to_owned(),
+        method,
     }))
 }
 

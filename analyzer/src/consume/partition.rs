@@ -13,6 +13,7 @@ use tidewatch_service_kit::kafka::{Original, Source, Start, dead_letter_headers}
 use super::{STAGE, restore::Committed};
 use crate::{
     analysis::{Analysis, Output, Said, Sight, Sizes, Taken},
+    feedback::Verdicts,
     metrics::AnalyzerMetrics,
     publish::Cut,
     rules::RuleSet,
@@ -71,6 +72,10 @@ impl Partition {
             "rules take effect"
         );
         self.analysis.set_rules(Arc::clone(rules));
+    }
+
+    pub(super) fn set_verdicts(&mut self, verdicts: &Arc<Verdicts>) {
+        self.analysis.set_verdicts(Arc::clone(verdicts));
     }
 
     /// Everything below `position` was read.

@@ -132,7 +132,7 @@ pub(super) fn read_alerts(
     consumer.assign(&list).map_err(SessionError::kafka("assign alerts"))?;
     while !unread.is_empty() {
         if Instant::now() > deadline {
-            return Err(SessionError::Restore { seconds: READ_TIMEOUT.as_secs() });
+            return Err(SessionError::Restore { what: "alerts", seconds: READ_TIMEOUT.as_secs() });
         }
         match consumer.poll(Duration::from_millis(200)) {
             Some(Ok(message)) => match decode::<Alert>(message.payload().unwrap_or_default()) {
