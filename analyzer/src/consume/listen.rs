@@ -27,7 +27,7 @@ const PARTITION: i32 = 0;
 const STALE_MS: i64 = Feedback::AFTER_MS / 2;
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// For all of it; the member has to poll again within two minutes.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(super) struct Listener {
     topic: String,

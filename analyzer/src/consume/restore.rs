@@ -100,7 +100,7 @@ fn await_decided(
         let wanted = end(&all)?;
         while end(stable)? < wanted {
             if Instant::now() > deadline {
-                return Err(SessionError::Restore { seconds: READ_TIMEOUT.as_secs() });
+                return Err(SessionError::Restore { what: "alerts", seconds: READ_TIMEOUT.as_secs() });
             }
             std::thread::sleep(DECIDED);
         }
