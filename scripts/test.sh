@@ -110,7 +110,7 @@ suites=(
     'contracts pytest python_tests tests/contracts'
     'helm one helm_check'
     # two files at a time: they wait more than they work
-    'e2e pytest python_tests -n 2 --dist loadgroup tests/e2e'
+    'e2e pytest python_tests -n 2 --no-loadscope-reorder tests/e2e'
 )
 # Only for those who ask for them by name: e2e plays some of these runs too.
 if [[ " $* " == *" fault-runs "* ]]; then suites+=('fault-runs pytest fault_runs'); fi
