@@ -1,6 +1,6 @@
 # Every way into the checkout. The work is done in scripts/ and deploy/local/; this names it.
 .DEFAULT_GOAL := help
-.PHONY: help up down status build test bench-stream bench-sink bench-packing bench-query bench-analyzer bench-fleet eval-detection check-plans simulate-crashes fault-runs broken-builds fmt lint clean-data
+.PHONY: help up down status build test bench-stream bench-sink bench-packing bench-query bench-analyzer bench-fleet eval-detection check-plans simulate-crashes fault-runs alert-fault-runs broken-builds fmt lint clean-data
 # By the environment, not before the command: make then runs the script without a shell in between, whose death would hide make's.
 export DETACH PARTS QUICK THREADS PEERS PROFILE SEED
 MAKEFLAGS += --no-print-directory
@@ -54,6 +54,9 @@ simulate-crashes: ## the window protocol's simulation over SEEDS logs (10,000 in
 
 fault-runs: ## RUNS=60 runs of the stream processor under faults, from SEED=1 on
 	@TIDEWATCH_MOVING_RUNS=$(or $(RUNS),60) TIDEWATCH_MOVING_SEED=$(or $(SEED),1) scripts/test.sh fault-runs
+
+alert-fault-runs: ## the analyzer's alerts of INCIDENTS=1000 incidents under faults, against those of one left alone (SEED=1)
+	@TIDEWATCH_MOVING_ALERTS_INCIDENTS=$(or $(INCIDENTS),1000) TIDEWATCH_MOVING_ALERTS_SEED=$(or $(SEED),1) scripts/test.sh alert-fault-runs
 
 broken-builds: ## the fault runs against stream processors with one rule of the protocol broken each: every one has to be found
 	@scripts/test.sh broken-builds

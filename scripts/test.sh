@@ -82,6 +82,14 @@ fault_runs() {
     python_tests -s tests/e2e/test_moving_partitions.py -k test_every_run_is_exact
 }
 
+alert_fault_runs() {
+    if [[ -z ${TIDEWATCH_TEST_PROGRAMS:-} ]]; then
+        cargo build --release --locked -p tidewatch -p tidewatch-analyzer || return
+    fi
+    # -s: the mishaps are told as they were
+    python_tests -s tests/e2e/test_moving_alerts.py
+}
+
 broken_builds() {
     # a folder of its own: the other programs are the ones for use
     local target=${CARGO_TARGET_DIR:-$repo/target}/broken
@@ -102,10 +110,11 @@ suites=(
     'contracts pytest python_tests tests/contracts'
     'helm one helm_check'
     # two files at a time: they wait more than they work
-    'e2e pytest python_tests -n 2 --dist loadgroup tests/e2e'
+    'e2e pytest python_tests -n 2 --no-loadscope-reorder tests/e2e'
 )
 # Only for those who ask for them by name: e2e plays some of these runs too.
 if [[ " $* " == *" fault-runs "* ]]; then suites+=('fault-runs pytest fault_runs'); fi
+if [[ " $* " == *" alert-fault-runs "* ]]; then suites+=('alert-fault-runs pytest alert_fault_runs'); fi
 if [[ " $* " == *" broken-builds "* ]]; then suites+=('broken-builds pytest broken_builds'); fi
 
 if ! scripts/install.sh --for tests; then

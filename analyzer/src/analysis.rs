@@ -3,8 +3,8 @@
 //!
 //! A new owner takes its servers from their snapshots, replays silently what those do not contain, and then learns from the
 //! alert topic what was really said ([`Analysis::go_live`]). Invariants: nothing goes out before that; a transition is said once; what
-//! goes out is a function of the records, of what was said, of where in the log the rules changed, and (for silence alone)
-//! of the time.
+//! goes out is a function of the records, of what was said, of where in the log the rules changed, of what people called a
+//! false alarm, and (for silence alone) of the time.
 
 mod foresee;
 mod open;
@@ -23,7 +23,7 @@ use server::{Remembered, Server};
 use tidewatch_schemas::{AggregateFrame, AggregateKind, Alert, Anomaly, Expectation};
 use voice::Voice;
 
-use crate::rules::RuleSet;
+use crate::{feedback::Verdicts, rules::RuleSet};
 
 /// A server that is silent for so long, with nothing open, is forgotten.
 const FORGET_SERVER_MS: i64 = 24 * 3_600_000;
@@ -69,6 +69,8 @@ pub struct Sizes {
     pub servers: usize,
     pub series: usize,
     pub open_alerts: usize,
+    /// What people said of alerts and what is in force.
+    pub verdicts: usize,
     pub bytes: usize,
     /// End of the newest window, milliseconds since 1970.
     pub newest: i64,
@@ -92,6 +94,7 @@ pub struct Analysis {
     servers: BTreeMap<String, Server>,
     /// Of servers that have not been seen yet.
     memory: BTreeMap<String, Memory>,
+    verdicts: Arc<Verdicts>,
     voice: Voice,
     live: bool,
     /// Whether the replay has everything of the servers that begin in it.
@@ -108,6 +111,7 @@ impl Analysis {
             rules,
             servers: BTreeMap::new(),
             memory: BTreeMap::new(),
+            verdicts: Arc::default(),
             voice: Voice::default(),
             live: false,
             replays_all: false,
@@ -170,11 +174,21 @@ impl Analysis {
         self.rules = rules;
     }
 
+    /// All that people said of alerts. Each of them says from which window on it is in force, so it does not matter where in
+    /// the log it is heard, as long as that is before.
+    pub fn set_verdicts(&mut self, verdicts: Arc<Verdicts>) {
+        for (name, server) in &mut self.servers {
+            server.set_bars(verdicts.bars_of(name));
+        }
+        self.verdicts = verdicts;
+    }
+
     fn server(&mut self, name: &str) -> &mut Server {
-        let (rules, memory) = (&self.rules, &mut self.memory);
+        let (rules, memory, verdicts) = (&self.rules, &mut self.memory, &self.verdicts);
         let follows = self.replays_all && !self.live;
         self.servers.entry(name.to_owned()).or_insert_with(|| {
             let mut server = Server::new(rules, name, memory.remove(name).unwrap_or_default());
+            server.set_bars(verdicts.bars_of(name));
             if follows {
                 server.follow_topic();
             }

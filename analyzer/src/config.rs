@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tidewatch_service_kit::{config::duration, kafka::KafkaConfig};
 
 use crate::{
@@ -14,6 +14,15 @@ use crate::{
     rulebook::{Rulebook, RulesFile},
     rules::RuleSet,
 };
+
+/// How alerts and anomalies are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AlertsFormat {
+    /// Single-object encoding, by the schemas of `schemas/avro`.
+    Avro,
+    /// An object of the same members.
+    Json,
+}
 
 #[derive(Debug, Clone, Args)]
 pub struct Config {
@@ -36,6 +45,9 @@ pub struct Config {
     /// Time between commits; an alert does not wait for it
     #[arg(long = "analyzer-commit-interval", env = "TIDEWATCH_ANALYZER_COMMIT_INTERVAL", default_value = "1s", value_parser = duration)]
     pub commit_interval: Duration,
+    /// How alerts and anomalies are written into their topics: avro, or json for subscribers that have no Avro
+    #[arg(long, env = "TIDEWATCH_ANALYZER_ALERTS_FORMAT", default_value = "avro", value_enum)]
+    pub alerts_format: AlertsFormat,
 }
 
 fn read_rules(path: &str) -> Result<RulesFile, String> {
@@ -81,6 +93,16 @@ mod tests {
         let error = assemble::<Config>("analyzer", &[("rules", &path)]).unwrap_err().to_string();
         assert!(error.contains(&format!("{path}:4: ")) && error.contains("abov"), "{error}");
         assert!(assemble::<Config>("analyzer", &[("rules", "/nowhere.yaml")]).is_err());
+    }
+
+    #[test]
+    fn alerts_are_avro_unless_json_is_asked_for() {
+        let format = |set: &[(&'static str, &str)]| {
+            assemble::<Config>("analyzer", set).map(|config| config.alerts_format).ok()
+        };
+        assert_eq!(format(&[]), Some(AlertsFormat::Avro));
+        assert_eq!(format(&[("alerts-format", "json")]), Some(AlertsFormat::Json));
+        assert_eq!(format(&[("alerts-format", "xml")]), None);
     }
 
     #[test]

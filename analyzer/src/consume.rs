@@ -3,8 +3,10 @@
 //! A session is one membership with one producer. After any error both are dropped and a new session restores: servers from
 //! their snapshots and a silent replay of what these do not contain, open alerts from the alert topic, the rest from the
 //! committed offset. Nothing is kept across sessions.
+//! What people called a false alarm is read before the first window, and before every window that it may be about.
 
 mod flow;
+mod listen;
 mod partition;
 mod restore;
 mod states;
@@ -19,6 +21,7 @@ use std::{
 };
 
 use flow::Flow;
+use listen::Listener;
 use partition::Partition;
 use rdkafka::{Message, consumer::Consumer, message::BorrowedMessage};
 use states::Findings;
@@ -96,7 +99,8 @@ fn session(
 ) -> Result<(), SessionError> {
     let kafka = &setup.config.kafka;
     let instance = setup.config.instance();
-    let publisher = Publisher::open(kafka, &instance)?;
+    let publisher = Publisher::open(kafka, &instance, setup.config.alerts_format)?;
+    let listener = Listener::open(kafka)?;
     let replay_ms = Arc::new(AtomicI64::new(setup.config.replay_ms(rulebook.rules())));
     let findings = Findings::default();
     let starter = restore::starter(kafka, Arc::clone(&replay_ms), findings.clone());
@@ -114,6 +118,7 @@ fn session(
         partitions: BTreeMap::new(),
         sees_kafka: true,
         flow: Flow::default(),
+        listener,
     };
     let (mut committed, mut ticked, mut looked) = (Instant::now(), Instant::now(), Instant::now());
     loop {
@@ -122,7 +127,10 @@ fn session(
             session.change(&group, change)?;
         }
         match polled.message {
-            Some(message) => session.take(&message),
+            Some(message) => {
+                session.be_told()?;
+                session.take(&message);
+            }
             None => setup.metrics.record_idle(),
         }
         if looked.elapsed() >= LOOK {
@@ -131,6 +139,7 @@ fn session(
         }
         if ticked.elapsed() >= TICK {
             session.look_at_rules();
+            session.listen();
             session.tick(&group);
             session.tell(&group, component);
             publisher.serve();
@@ -160,6 +169,8 @@ struct Session<'a> {
     partitions: BTreeMap<i32, Partition>,
     sees_kafka: bool,
     flow: Flow,
+    /// `None`: nobody can say anything.
+    listener: Option<Listener>,
 }
 
 impl Session<'_> {
@@ -195,8 +206,11 @@ impl Session<'_> {
             found.tell(start.partition, self.setup.metrics);
             let restored = found.servers.len();
             let snapshot_every = self.setup.config.snapshot_every;
-            let partition =
+            let mut partition =
                 Partition::new(self.rulebook.rules(), start, high_water, log, found, snapshot_every);
+            if let Some(listener) = &self.listener {
+                partition.set_verdicts(listener.verdicts());
+            }
             tracing::info!(
                 partition = start.partition,
                 from = start.offset,
@@ -208,6 +222,32 @@ impl Session<'_> {
             self.partitions.insert(start.partition, partition);
         }
         Ok(())
+    }
+
+    /// Before a window: what people said that may be about it. It waits for that only when Kafka did not answer for a while.
+    fn be_told(&mut self) -> Result<(), SessionError> {
+        let now = now_ms();
+        if let Some(listener) = &mut self.listener
+            && listener.is_stale(now)
+            && listener.catch_up(now)?
+        {
+            self.spread();
+        }
+        Ok(())
+    }
+
+    /// What people said since the last tick.
+    fn listen(&mut self) {
+        if self.listener.as_mut().is_some_and(Listener::listen) {
+            self.spread();
+        }
+    }
+
+    fn spread(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        for partition in self.partitions.values_mut() {
+            partition.set_verdicts(listener.verdicts());
+        }
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>) {
@@ -227,6 +267,11 @@ impl Session<'_> {
             tracing::info!(answers = sees, "kafka");
         }
         self.sees_kafka = sees;
+        if let Some(listener) = &mut self.listener
+            && sees
+        {
+            listener.look(now_ms());
+        }
     }
 
     /// Where other rules take effect is a place in each partition's log: after the last record read, before the next.
@@ -314,6 +359,7 @@ impl Session<'_> {
             all.servers += sizes.servers;
             all.series += sizes.series;
             all.open_alerts += sizes.open_alerts;
+            all.verdicts += sizes.verdicts;
             all.bytes += sizes.bytes;
         }
         self.setup.metrics.record_state(self.partitions.len(), all, group.lag());

@@ -25,7 +25,7 @@ pub(crate) enum SessionError {
     Transaction(#[from] TransactionError),
     #[error("encode {what}: {message}")]
     Encode { what: &'static str, message: String },
-    #[error("read {what} back: not at the end after {seconds} s")]
+    #[error("read {what}: not at the end after {seconds} s")]
     Restore { what: &'static str, seconds: u64 },
 }
 

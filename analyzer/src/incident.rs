@@ -16,7 +16,7 @@ pub use learned::{Breadth, again, learned};
 pub use past::Past;
 pub use record::Record;
 use sha2::{Digest, Sha256};
-use tidewatch_schemas::{Alert, AlertStatus, Labels, Series, Severity};
+use tidewatch_schemas::{Alert, AlertStatus, Anomaly, Labels, Series, Severity};
 
 use crate::{
     detect::{Band, novelty::Kind},
@@ -75,6 +75,18 @@ pub fn alert_id(fingerprint: &str, starts_at: i64) -> String {
     hash.update(fingerprint.as_bytes());
     hash.update(starts_at.to_be_bytes());
     hex(&hash.finalize())
+}
+
+/// Names an odd window of a series: the same however often it is computed.
+pub fn anomaly_id(anomaly: &Anomaly) -> String {
+    alert_id(&fingerprint(&anomaly.metric, &anomaly.server, &anomaly.labels), anomaly.window_start)
+}
+
+/// W3C Trace Context of an event: all that is said of one thing, by its id, is one trace, whoever says it. `None`: the id is
+/// none of ours.
+pub fn traceparent(id: &str, event: &str) -> Option<String> {
+    let is_ours = id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_ours.then(|| format!("00-{id}-{}-01", &hex(&Sha256::digest(event.as_bytes()))[..16]))
 }
 
 /// 16 bytes are enough: 10^9 alerts collide with a chance of 10^-21.

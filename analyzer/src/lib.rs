@@ -4,6 +4,7 @@
 //! metrics.10s -> consume -> detect -> incident -> publish -> anomalies, alerts, metrics.expected
 //!                  |  ^       |  trend    |           `----> dead-letter.analyzer
 //!                  |  |       |  rules    |
+//!                  |  |       |  feedback |      what people called a false alarm, of analyzer.feedback
 //!                  |  |       `- analysis-'  the pure core: windows and time in, alerts out
 //!                  |  `- offset, and in turns each server's state (`analyzer.state`), in the same transaction as the output
 //!                  `- a new owner takes the states, replays silently what came since, and reads its open alerts back from `alerts`
@@ -15,6 +16,7 @@ mod config;
 mod consume;
 pub mod detect;
 mod error;
+pub mod feedback;
 pub mod from_prometheus;
 pub mod incident;
 mod metrics;
@@ -25,7 +27,7 @@ pub mod rules;
 mod snapshot;
 pub mod trend;
 
-pub use config::Config;
+pub use config::{AlertsFormat, Config};
 pub use error::Error;
 use tidewatch_service_kit::{Deps, Shutdown};
 

@@ -27,6 +27,7 @@ pub(crate) struct AnalyzerMetrics {
     series: IntGauge,
     model_bytes: IntGauge,
     open_alerts: IntGauge,
+    verdicts: IntGauge,
     rules: IntGauge,
     rules_refused: IntGauge,
     rule_reloads: IntCounterVec,
@@ -107,6 +108,10 @@ impl AnalyzerMetrics {
             series: m.gauge("tidewatch_analyzer_series", "Series known"),
             model_bytes: m.gauge("tidewatch_analyzer_model_bytes", "Memory of models and watches, estimated"),
             open_alerts: m.gauge("tidewatch_analyzer_open_alerts", "Alerts that fire and are not resolved"),
+            verdicts: m.gauge(
+                "tidewatch_analyzer_verdicts",
+                "Alerts that people called false and that raise the bars of what they named",
+            ),
             rules: m.gauge("tidewatch_analyzer_rules", "Rules in force"),
             rules_refused: m.gauge(
                 "tidewatch_analyzer_rules_refused",
@@ -201,6 +206,7 @@ impl AnalyzerMetrics {
         self.series.set(sizes.series as i64);
         self.model_bytes.set(sizes.bytes as i64);
         self.open_alerts.set(sizes.open_alerts as i64);
+        self.verdicts.set(sizes.verdicts as i64);
         self.lag_records.set(lag);
     }
 }

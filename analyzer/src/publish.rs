@@ -1,4 +1,4 @@
-//! Anomalies, alerts, expected bands, dead letters, snapshots and offsets in one Kafka transaction.
+//! Anomalies, alerts (Avro or JSON), expected bands, dead letters, snapshots and offsets in one Kafka transaction.
 //!
 //! In: what the partitions of a session found since the last commit. Out: records visible to `read_committed` readers
 //! together with the offsets, or not at all; each in the partition its input came from. After any error the producer is
@@ -8,10 +8,10 @@ use rdkafka::{
     Offset, TopicPartitionList,
     message::{Header, OwnedHeaders},
 };
-use tidewatch_schemas::{Alert, AvroRecord, Topics, encode, headers, time::rfc3339};
+use tidewatch_schemas::{Alert, Anomaly, AvroRecord, Topics, encode, encode_json, headers, time::rfc3339};
 use tidewatch_service_kit::kafka::{Group, KafkaConfig, Original, Outgoing, Transactor};
 
-use crate::{analysis::Output, consume::STAGE, error::SessionError, snapshot::Entry};
+use crate::{AlertsFormat, analysis::Output, consume::STAGE, error::SessionError, incident, snapshot::Entry};
 
 /// What one partition found up to an offset.
 #[derive(Debug)]
@@ -41,12 +41,17 @@ pub(crate) struct Snapshots {
 pub(crate) struct Publisher {
     transactor: Transactor,
     topics: Topics,
+    format: AlertsFormat,
 }
 
 impl Publisher {
-    pub(crate) fn open(kafka: &KafkaConfig, instance: &str) -> Result<Self, SessionError> {
+    pub(crate) fn open(
+        kafka: &KafkaConfig,
+        instance: &str,
+        format: AlertsFormat,
+    ) -> Result<Self, SessionError> {
         let id = kafka.group(&format!("{STAGE}.{instance}"));
-        Ok(Self { transactor: Transactor::open(kafka, &id)?, topics: kafka.topics() })
+        Ok(Self { transactor: Transactor::open(kafka, &id)?, topics: kafka.topics(), format })
     }
 
     /// Keeps the idle client's events moving.
@@ -94,17 +99,18 @@ impl Publisher {
     fn send_output(&self, partition: i32, output: &Output) -> Result<(), SessionError> {
         match output {
             Output::Anomaly(anomaly) => {
-                let payload = bytes("anomaly", &**anomaly)?;
-                self.send_to(&self.topics.anomalies(), partition, &anomaly.server, &payload, content_type())
+                let payload = written("anomaly", &**anomaly, self.format)?;
+                let headers = cloud_event(&event_of_anomaly(anomaly), self.format);
+                self.send_to(&self.topics.anomalies(), partition, &anomaly.server, &payload, headers)
             }
             Output::Expectation(expectation) => {
-                let payload = bytes("expectation", &**expectation)?;
+                let payload = written("expectation", &**expectation, AlertsFormat::Avro)?;
                 self.send_to(
                     &self.topics.expected(),
                     partition,
                     &expectation.server,
                     &payload,
-                    content_type(),
+                    with([(headers::CONTENT_TYPE, headers::CONTENT_TYPE_AVRO)]),
                 )
             }
             Output::Alert(alert) => {
@@ -128,8 +134,8 @@ impl Publisher {
         transition: &str,
         kind: &str,
     ) -> Result<(), SessionError> {
-        let payload = bytes("alert", alert)?;
-        let headers = cloud_event(alert, transition, kind);
+        let payload = written("alert", alert, self.format)?;
+        let headers = cloud_event(&event_of_alert(alert, transition, kind), self.format);
         self.send_to(&self.topics.alerts(), partition, &alert.server, &payload, headers)
     }
 
@@ -146,8 +152,16 @@ impl Publisher {
     }
 }
 
-fn bytes<T: AvroRecord>(what: &'static str, record: &T) -> Result<Vec<u8>, SessionError> {
-    encode(record).map_err(|error| SessionError::Encode { what, message: error.to_string() })
+fn written<T: AvroRecord>(
+    what: &'static str,
+    record: &T,
+    format: AlertsFormat,
+) -> Result<Vec<u8>, SessionError> {
+    let bytes = match format {
+        AlertsFormat::Avro => encode(record).map_err(|error| error.to_string()),
+        AlertsFormat::Json => encode_json(record).map_err(|error| error.to_string()),
+    };
+    bytes.map_err(|message| SessionError::Encode { what, message })
 }
 
 fn with<const N: usize>(pairs: [(&str, &str); N]) -> OwnedHeaders {
@@ -156,19 +170,122 @@ fn with<const N: usize>(pairs: [(&str, &str); N]) -> OwnedHeaders {
     })
 }
 
-fn content_type() -> OwnedHeaders {
-    with([(headers::CONTENT_TYPE, headers::CONTENT_TYPE_AVRO)])
+/// What a record is to those who read its headers alone.
+struct Event<'a> {
+    /// The same for a second copy of it.
+    id: String,
+    kind: String,
+    time: i64,
+    server: &'a str,
+    /// All that is said of one thing is one trace.
+    trace: Option<String>,
 }
 
-/// CloudEvents 1.0, Kafka binding, binary mode: the id is the same for a second copy of a transition.
-fn cloud_event(alert: &Alert, transition: &str, kind: &str) -> OwnedHeaders {
-    with([
-        (headers::CONTENT_TYPE, headers::CONTENT_TYPE_AVRO),
+fn event_of_alert<'a>(alert: &'a Alert, transition: &str, kind: &str) -> Event<'a> {
+    let id = format!("{}.{transition}", alert.alert_id);
+    Event {
+        trace: incident::traceparent(&alert.alert_id, &id),
+        id,
+        kind: format!("io.tidewatch.alert.{kind}"),
+        time: alert.updated_at,
+        server: &alert.server,
+    }
+}
+
+fn event_of_anomaly(anomaly: &Anomaly) -> Event<'_> {
+    let id = incident::anomaly_id(anomaly);
+    Event {
+        trace: incident::traceparent(&id, &id),
+        id,
+        kind: "io.tidewatch.anomaly".to_owned(),
+        time: anomaly.window_start + anomaly.window_ms,
+        server: &anomaly.server,
+    }
+}
+
+/// CloudEvents 1.0, Kafka binding, binary mode.
+fn cloud_event(event: &Event<'_>, format: AlertsFormat) -> OwnedHeaders {
+    let content_type = match format {
+        AlertsFormat::Avro => headers::CONTENT_TYPE_AVRO,
+        AlertsFormat::Json => headers::CONTENT_TYPE_JSON,
+    };
+    let all = with([
+        (headers::CONTENT_TYPE, content_type),
         (headers::CE_SPECVERSION, "1.0"),
-        (headers::CE_ID, &format!("{}.{transition}", alert.alert_id)),
+        (headers::CE_ID, &event.id),
         (headers::CE_SOURCE, "/tidewatch/analyzer"),
-        (headers::CE_TYPE, &format!("io.tidewatch.alert.{kind}")),
-        (headers::CE_TIME, &rfc3339(alert.updated_at)),
-        (headers::CE_SUBJECT, &alert.server),
-    ])
+        (headers::CE_TYPE, &event.kind),
+        (headers::CE_TIME, &rfc3339(event.time)),
+        (headers::CE_SUBJECT, event.server),
+    ]);
+    match &event.trace {
+        Some(trace) => all.insert(Header { key: headers::TRACEPARENT, value: Some(trace) }),
+        None => all,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::message::Headers;
+    use tidewatch_schemas::{Framing, Labels, decode};
+
+    use super::*;
+
+    fn anomaly() -> Anomaly {
+        Anomaly {
+            server: "web-1".into(),
+            metric: "node_load1".into(),
+            labels: Labels::new(),
+            unit: String::new(),
+            window_start: 1_795_442_590_000,
+            window_ms: 10_000,
+            value: 9.0,
+            expected_low: 0.1,
+            expected_high: 4.5,
+            score: 2.0,
+            method: "loud".into(),
+        }
+    }
+
+    fn told(headers: &OwnedHeaders) -> Vec<(String, String)> {
+        let text = |header: Header<'_, &[u8]>| {
+            let value = String::from_utf8(header.value.unwrap_or_default().to_vec()).unwrap();
+            (header.key.to_owned(), value)
+        };
+        headers.iter().map(text).collect()
+    }
+
+    #[test]
+    fn an_anomaly_is_an_event_that_says_how_it_is_written() {
+        let id = incident::anomaly_id(&anomaly());
+        for (format, kind, framing) in [
+            (AlertsFormat::Avro, "application/avro", Framing::SingleObject),
+            (AlertsFormat::Json, "application/json", Framing::Json),
+        ] {
+            let payload = written("anomaly", &anomaly(), format).unwrap();
+            assert_eq!(decode::<Anomaly>(&payload).unwrap(), (anomaly(), framing));
+            let trace = incident::traceparent(&id, &id).unwrap();
+            let expected = [
+                ("content-type", kind),
+                ("ce_specversion", "1.0"),
+                ("ce_id", id.as_str()),
+                ("ce_source", "/tidewatch/analyzer"),
+                ("ce_type", "io.tidewatch.anomaly"),
+                ("ce_time", "2026-11-23T14:03:20.000Z"),
+                ("ce_subject", "web-1"),
+                ("traceparent", trace.as_str()),
+            ];
+            let expected: Vec<_> =
+                expected.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            assert_eq!(told(&cloud_event(&event_of_anomaly(&anomaly()), format)), expected);
+        }
+    }
+
+    #[test]
+    fn another_window_or_series_is_another_event() {
+        let later = Anomaly { window_start: 1_795_442_600_000, ..anomaly() };
+        let other = Anomaly { metric: "node_load5".into(), ..anomaly() };
+        let ids = [anomaly(), later, other].map(|one| event_of_anomaly(&one).id);
+        assert!(ids[0] != ids[1] && ids[0] != ids[2] && ids[1] != ids[2], "{ids:?}");
+    }
 }

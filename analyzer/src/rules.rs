@@ -18,7 +18,7 @@ pub use hold::{Hold, Pace, Transition};
 pub use matcher::{LabelMatcher, Matcher};
 pub use parse::parse;
 pub(crate) use parse::read_yaml;
-use tidewatch_schemas::{Labels, Series, SeriesKind, Severity};
+use tidewatch_schemas::{Alert, Labels, Series, SeriesKind, Severity};
 pub use trail::Trail;
 use twox_hash::XxHash3_64;
 
@@ -26,7 +26,7 @@ use twox_hash::XxHash3_64;
 pub const BUILT_IN: &str = include_str!("../../deploy/rules/host.yaml");
 
 /// The name of the detector's own alerts; no rule may have it.
-pub const LEARNED: &str = "learned";
+pub const LEARNED: &str = Alert::LEARNED;
 
 /// What is wrong in a rules file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

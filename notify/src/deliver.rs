@@ -15,7 +15,7 @@ use http::{
 };
 use http_body_util::Full;
 use prometheus::IntGaugeVec;
-use tidewatch_schemas::Alert;
+use tidewatch_schemas::{Alert, headers::TRACEPARENT};
 use tidewatch_service_kit::{Breaker, BreakerError};
 
 use crate::{
@@ -30,9 +30,6 @@ pub(crate) mod webhook;
 use link::Link;
 use verdict::{Kind, No, Outcome, judge};
 use webhook::SigningKey;
-
-/// W3C Trace Context, in Kafka and in HTTP.
-pub(crate) const TRACEPARENT: &str = "traceparent";
 
 /// Failed calls in a row after which the target is left alone.
 const FAILURES: u32 = 5;

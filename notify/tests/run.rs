@@ -25,7 +25,7 @@ use receiver::{Answer, Receiver, Seen};
 use serde_json::Value;
 use sha2::Sha256;
 use tidewatch_notify::{Config, Endpoint, Error, run};
-use tidewatch_schemas::{Alert, AlertStatus, Labels, Severity, encode};
+use tidewatch_schemas::{Alert, AlertStatus, Labels, Severity, encode, encode_json};
 use tidewatch_service_kit::{
     Deps, Shutdown,
     config::assemble,
@@ -100,7 +100,11 @@ impl Bench {
         let headers = OwnedHeaders::new()
             .insert(Header { key: "ce_id", value: Some(&id) })
             .insert(Header { key: "traceparent", value: Some(trace) });
-        let bytes = encode(alert).expect("encode");
+        // an analyzer may be told to write the other form while an alert fires
+        let bytes = match alert.status {
+            AlertStatus::Firing => encode(alert).expect("encode"),
+            AlertStatus::Resolved => encode_json(alert).expect("encode"),
+        };
         let record = FutureRecord::to(&topic).key(&alert.server).payload(&bytes).headers(headers);
         self.producer.send(record, Duration::from_secs(10)).await.map_err(|(error, _)| error).expect("send");
     }

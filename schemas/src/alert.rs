@@ -107,3 +107,14 @@ pub struct Alert {
     #[serde(default)]
     pub runbook_url: Option<String>,
 }
+
+impl Alert {
+    /// The rule of what the detector says by itself.
+    pub const LEARNED: &'static str = "learned";
+
+    /// All series that it names, its own first.
+    pub fn named(&self) -> impl Iterator<Item = (&str, &Labels)> {
+        let own = self.metric.as_deref().map(|metric| (metric, &self.labels));
+        own.into_iter().chain(self.related.iter().map(|one| (one.metric.as_str(), &one.labels)))
+    }
+}

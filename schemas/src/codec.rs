@@ -1,4 +1,4 @@
-//! Records to bytes and back: Avro single-object encoding out; single-object, Confluent framing and JSON in.
+//! Records to bytes and back: Avro single-object encoding and JSON out; single-object, Confluent framing and JSON in.
 //!
 //! Invariant: only writer schemas that are compiled in are ever read, so hostile bytes meet a bounded decoder: no
 //! recursion, no unknown types, allocation capped at [`MAX_ALLOCATION`].
@@ -142,6 +142,12 @@ pub fn encode<T: AvroRecord>(record: &T) -> Result<Vec<u8>, apache_avro::Error> 
     let writer = GenericDatumWriter::builder(&known.schema).human_readable(false).build()?;
     writer.write_ser(&mut bytes, record)?;
     Ok(bytes)
+}
+
+/// The record as JSON: a member for each field of its schema, times in milliseconds, what is absent `null`. Not the JSON
+/// encoding of Avro: a union has no mark of its branch.
+pub fn encode_json<T: AvroRecord>(record: &T) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(record)
 }
 
 /// A record in any framing we know, and which it was. JSON is recognised by its first byte.

@@ -23,7 +23,10 @@ pub const DEAD_LETTER_CLASS: &str = "__connect.errors.exception.class.name";
 /// In words.
 pub const DEAD_LETTER_MESSAGE: &str = "__connect.errors.exception.message";
 
-// On alerts: CloudEvents 1.0, Kafka protocol binding, binary mode.
+/// On alerts and anomalies: W3C Trace Context. What is said of one alert is one trace.
+pub const TRACEPARENT: &str = "traceparent";
+
+// On alerts and anomalies: CloudEvents 1.0, Kafka protocol binding, binary mode; `datacontenttype` is [`CONTENT_TYPE`] there.
 pub const CE_SPECVERSION: &str = "ce_specversion";
 pub const CE_ID: &str = "ce_id";
 pub const CE_SOURCE: &str = "ce_source";

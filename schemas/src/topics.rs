@@ -125,6 +125,11 @@ impl Topics {
         self.name("analyzer.state")
     }
 
+    /// What people say of alerts to the detector.
+    pub fn feedback(&self) -> String {
+        self.name("analyzer.feedback")
+    }
+
     /// Texts of the stream processor's filters, by fingerprint.
     pub fn filters(&self) -> String {
         self.name("stream-processor.filters")
@@ -151,6 +156,8 @@ impl Topics {
             // every collector reads all of it, and what is older than half a minute is passed over; keyed by server, but no stage
             // reads it beside another topic
             TopicSpec { partitions: 1, ..topic(self.collect_requests(), Cleanup::DeleteAfterHours(1)) },
+            // every analyzer reads all of it; kept for longer than anything in it has an effect
+            TopicSpec { partitions: 1, ..topic(self.feedback(), kept(90)) },
             topic(self.window(10_000), kept(3)),
             topic(self.window(60_000), kept(7)),
             topic(self.window(300_000), kept(30)),
@@ -190,7 +197,7 @@ mod tests {
     fn topics_keyed_by_server_share_their_partition_count() {
         let topics = Topics::default();
         for spec in topics.all(8) {
-            let whole = [topics.layouts(), topics.filters(), topics.collect_requests()];
+            let whole = [topics.layouts(), topics.filters(), topics.collect_requests(), topics.feedback()];
             let expected = if whole.contains(&spec.name) { 1 } else { 8 };
             assert_eq!(spec.partitions, expected, "{}", spec.name);
         }

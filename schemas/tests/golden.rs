@@ -8,6 +8,7 @@ use std::{fs, path::PathBuf};
 use serde_json::Value;
 use tidewatch_schemas::{
     AggregateFrame, Alert, Anomaly, AvroRecord, Expectation, Framing, Layout, MetricFrame, decode, encode,
+    encode_json,
 };
 
 fn cases(record: &str) -> Vec<PathBuf> {
@@ -66,14 +67,29 @@ fn expectations() {
     check::<Expectation>("expectation", 3);
 }
 
+/// What is written as JSON says what its twin says, with all members, and is read back as the same record.
+fn check_json<T: AvroRecord>(record: &str) {
+    for path in cases(record) {
+        let name = path.display();
+        let twin: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let (original, _) = decode::<T>(&golden(&path)).unwrap();
+        let json = encode_json(&original).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&json).unwrap(), twin, "{name}");
+        let (read, seen) = decode::<T>(&json).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!((seen, encode(&read).unwrap()), (Framing::Json, golden(&path)), "{name}");
+    }
+}
+
 #[test]
 fn anomalies() {
     check::<Anomaly>("anomaly", 2);
+    check_json::<Anomaly>("anomaly");
 }
 
 #[test]
 fn alerts() {
     check::<Alert>("alert", 2);
+    check_json::<Alert>("alert");
 }
 
 /// What was written before a version still lies in the topics: it is read as what its JSON says.

@@ -4,7 +4,7 @@
 mod join;
 
 pub use join::joined;
-use tidewatch_schemas::{Labels, Severity};
+use tidewatch_schemas::{Labels, Severity, Verdict};
 
 use crate::StoredAlert;
 
@@ -14,6 +14,8 @@ pub struct Acknowledgement {
     pub by: String,
     pub at_ms: i64,
     pub note: Option<String>,
+    /// What they found it to be.
+    pub verdict: Option<Verdict>,
 }
 
 /// An alert with what people did about it.
@@ -45,6 +47,8 @@ pub struct Incident {
     pub servers: Vec<String>,
     /// How many.
     pub alerts: i64,
+    /// How many of them somebody called a false alarm.
+    pub false_alarms: i64,
     /// The ids of incidents of other servers that are told with it.
     pub joined: Vec<String>,
 }

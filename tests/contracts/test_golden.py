@@ -75,6 +75,19 @@ def test_golden_file(case: Path):
     assert written == golden
 
 
+WRITTEN_AS_JSON = [case for case in CASES if case.parent.name in ("alert", "anomaly")]
+
+
+@pytest.mark.parametrize("case", WRITTEN_AS_JSON, ids=lambda case: f"{case.parent.name}/{case.stem}")
+def test_what_is_written_as_json_is_a_value_of_the_schema(case: Path):
+    """Whoever asks for alerts as JSON gets the members of the schema, all of them, in its order; fastavro takes them as they are."""
+    record = case.parent.name
+    value = json.loads(case.read_text())
+    assert list(value) == [field["name"] for field in contract.schema_json(record)["fields"]]
+    assert fastavro.validate(value, contract.schema(record), strict=True)
+    assert contract.encode(record, value) == case.with_suffix(".avro").read_bytes()
+
+
 OLDER = sorted(FIXTURES.glob("history/*/*.json"))
 
 

@@ -9,8 +9,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "contracts"))
 
 from pipeline import FIGURES, Pipeline  # noqa: E402
 
-# the longest first, so that it has company; those that share a pipeline last, and one after the other
-ORDER = ["test_moving_partitions", "", "test_bad_input", "test_people", "test_incidents", "test_histogram_answers", "test_metrics", "test_pages", "test_faults"]
+# those that share a pipeline, in the order that keeps what breaks things last
+SHARED = ["test_bad_input", "test_people", "test_incidents", "test_histogram_answers", "test_metrics", "test_pages", "test_faults"]
+# the longest first, so that they have company
+ORDER = ["test_moving_partitions", *SHARED, ""]
 
 
 def pytest_collection_modifyitems(items):
@@ -19,10 +21,19 @@ def pytest_collection_modifyitems(items):
         return ORDER.index(name if name in ORDER else "")
 
     items.sort(key=rank)
-    for item in items:
-        # a worker of its own for each file, one for all that use the shared pipeline
-        group = "shared" if "shared" in item.fixturenames else item.module.__name__
-        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Of several workers one has all of a file, and one has all files that share a pipeline."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "shared" if Path(file).stem in SHARED else file
+
+    return Scheduling(config, log)
 
 
 # alerts come only when a test wants one, and a server that stopped sending changes no answer

@@ -126,11 +126,14 @@ class Outcome:
 class Run:
     """The topics, the processes and the traffic of one seed."""
 
+    # whose runs they are, the topic it reads, and those it writes in transactions
+    STAGE, INPUT, WRITTEN = "stream-processor", "metrics.raw", TIERS
+
     def __init__(self, cluster, seed, prefix=None, settings=None, partitions=PARTITIONS):
         self.cluster, self.seed, self.partitions = cluster, seed, partitions
         self.prefix = prefix or f"move-{seed}."
-        self.group = f"{self.prefix}stream-processor"
-        self.raw = f"{self.prefix}metrics.raw"
+        self.group = f"{self.prefix}{self.STAGE}"
+        self.raw = f"{self.prefix}{self.INPUT}"
         self.folder = cluster.stack.directory / "moving" / self.prefix.rstrip(".")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.settings = SETTINGS | (settings or {})
@@ -189,20 +192,25 @@ class Run:
 
     # Processes
 
+    def environment(self, instance):
+        """What only this stage wants to know."""
+        # one in four, so that partitions also move between the two ways of reading them
+        consumer = "auto" if (self.seed + len(self.processes)) % 4 else "librdkafka"
+        return {
+            "TIDEWATCH_STREAM_PROCESSOR_INSTANCE": instance,
+            "TIDEWATCH_STREAM_PROCESSOR_CONSUMER": consumer,
+        } | self.settings
+
     def start(self, instance):
         env = clean_environment(
             TIDEWATCH_KAFKA_BROKERS=self.cluster.brokers,
             TIDEWATCH_TOPIC_PREFIX=self.prefix,
-            TIDEWATCH_STREAM_PROCESSOR_INSTANCE=instance,
             TIDEWATCH_ADMIN_LISTEN="127.0.0.1:0",
             TIDEWATCH_LOG_FORMAT="json",
-            **self.settings,
+            **self.environment(instance),
         )
-        # one in four, so that partitions also move between the two ways of reading them
-        consumer = "auto" if (self.seed + len(self.processes)) % 4 else "librdkafka"
-        env.setdefault("TIDEWATCH_STREAM_PROCESSOR_CONSUMER", consumer)
         name = f"{instance}-{len(self.processes)}"
-        program = PROGRAMS / "tidewatch-stream-processor"
+        program = PROGRAMS / f"tidewatch-{self.STAGE}"
         process = Service(name, [str(program)], env, self.folder / f"{name}.log")
         self.processes.append(process)
         self.members[instance] = process
@@ -260,9 +268,9 @@ class Run:
         return self.ask(listed, f"the ends of {topic}")
 
     def open_transactions(self, partitions):
-        """Partitions of the window topics that hold records not decided yet."""
+        """Partitions of the written topics that hold records not decided yet."""
         found = set()
-        for topic in map(self.topic, TIERS):
+        for topic in map(self.topic, self.WRITTEN):
             stable = self.ends(topic, partitions, "read_committed")
             found |= {(topic, number) for number, end in self.ends(topic, partitions).items() if stable[number] < end}
         return found

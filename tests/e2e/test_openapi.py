@@ -53,7 +53,7 @@ def seed_alert(pipeline):
     """An incident of one alert, and a silence."""
     alert = (
         "INSERT INTO alerts (alert_id, fingerprint, incident_id, server_id, status, severity, rule, starts_at, updated_at, title,"
-        " explanation, metric_name) SELECT %s, 'f', %s, id, 'firing', 'warning', 'load', now(), now(), 'Load', '', 'node_load1'"
+        " explanation, metric_name) SELECT %s, 'f', %s, id, 'firing', 'warning', 'learned', now(), now(), 'Load', '', 'node_load1'"
         " FROM servers WHERE name = %s RETURNING alert_id"
     )
     assert pipeline.sql(alert, ALERT, ALERT, SERVER) == [(ALERT,)]

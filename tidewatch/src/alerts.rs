@@ -14,10 +14,14 @@ use tidewatch_service_kit::{
     kafka::{Context, KafkaConfig, REQUEST_TIMEOUT},
 };
 
+use crate::acknowledge::AcknowledgeArgs;
+
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum AlertsCommand {
     /// Print alerts as they come
     Tail(TailArgs),
+    /// Say that you take care of an alert, or that it was a false alarm
+    Acknowledge(AcknowledgeArgs),
 }
 
 #[derive(Debug, Clone, Args)]

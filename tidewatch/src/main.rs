@@ -5,6 +5,7 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tidewatch_service_kit::{config, service, telemetry};
 
+mod acknowledge;
 mod alerts;
 mod backtest;
 mod detect;
@@ -36,7 +37,7 @@ enum Tool {
     Doctor(doctor::DoctorArgs),
     /// Write the frames of a fleet that does not exist
     Simulate(simulate::SimulateArgs),
-    /// Follow the alerts
+    /// Follow the alerts, and say what they were
     #[command(subcommand)]
     Alerts(alerts::AlertsCommand),
     /// Judge history in files as the analyzer would: a score for each row, pictures, alerts in words
@@ -137,6 +138,7 @@ fn run(tool: Tool) -> ExitCode {
         Tool::Doctor(args) => runtime.block_on(doctor::run(args)),
         Tool::Simulate(args) => simulate::run(&args),
         Tool::Alerts(alerts::AlertsCommand::Tail(args)) => alerts::tail(&args),
+        Tool::Alerts(alerts::AlertsCommand::Acknowledge(args)) => runtime.block_on(acknowledge::run(&args)),
         Tool::Detect(args) => detect::run(&args),
         Tool::Backtest(args) => match backtest::Books::read(&args) {
             Ok(books) => runtime.block_on(backtest::run(args, books)),

@@ -23,6 +23,7 @@ use crate::{
     keep::{Kept, Shared, SharedByKey},
     live::Events,
     metrics::Metrics,
+    outlet::Outlet,
     query::many::cached::Reduction,
 };
 
@@ -133,6 +134,7 @@ pub(crate) struct App {
     pub(crate) queries: Semaphore,
     pub(crate) live_clients: Arc<Semaphore>,
     pub(crate) drawing: Arc<Semaphore>,
+    pub(crate) outlet: Outlet,
     pub(crate) requests: Requests,
     pub(crate) max_points: usize,
     pub(crate) silent_after: i64,
@@ -169,7 +171,8 @@ impl App {
             queries: Semaphore::new(config.visualizer_concurrency),
             live_clients: Arc::new(Semaphore::new(config.visualizer_live_clients)),
             drawing: Arc::new(Semaphore::new(chart::DRAWN_AT_ONCE)),
-            requests: Requests::new(&config.kafka),
+            outlet: Outlet::new(&config.kafka),
+            requests: Requests::default(),
             max_points: config.visualizer_max_points,
             silent_after: config.visualizer_silent_after.as_millis() as i64,
             kept: Kept::new(config.visualizer_kept_answers, config.visualizer_kept_mib << 20),

@@ -1,12 +1,11 @@
 //! `POST /api/v1/servers/{server}/collect`: a server is collected at once. In: who is meant, let through for an admin. Out: a
 //! request on `collect.requests`, which the server's collector reads; 202, and where its result is seen.
 //!
-//! Keeps: no 202 without Kafka's acknowledgement (`acks=all`), and no answer much later than [`ACK_TIMEOUT`]; one instance asks a server
-//! once a second at most; until somebody asks there is no producer.
+//! Keeps: no 202 without Kafka's acknowledgement (`acks=all`); one instance asks a server once a second at most.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,22 +15,12 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use rdkafka::error::{KafkaError, KafkaResult};
 use serde::Serialize;
-use tidewatch_schemas::{CollectRequest, headers::CONTENT_TYPE_JSON, time::rfc3339};
-use tidewatch_service_kit::{
-    http::Problem,
-    kafka::{KafkaConfig, Producer, Record},
-};
+use tidewatch_schemas::{CollectRequest, time::rfc3339};
+use tidewatch_service_kit::http::Problem;
 use utoipa::ToSchema;
 
-use crate::{app::App, params::Params, query::columns::FINE, sent};
-
-/// How long a request waits for Kafka.
-const ACK_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// The client gives up before we do, so that what we called failed is rarely written after all.
-const DELIVERY_TIMEOUT_MS: &str = "2500";
+use crate::{app::App, outlet::unavailable, params::Params, query::columns::FINE, sent};
 
 /// So long after it was asked a server is not asked again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -77,66 +66,13 @@ impl Asked {
     }
 }
 
-/// The way to the collectors.
-#[derive(Debug)]
-pub(crate) struct Requests {
-    kafka: KafkaConfig,
-    /// Made for the first request.
-    producer: Mutex<Option<Producer>>,
-    asked: Mutex<Asked>,
-}
+/// Who was asked a moment ago.
+#[derive(Debug, Default)]
+pub(crate) struct Requests(Mutex<Asked>);
 
 impl Requests {
-    pub(crate) fn new(kafka: &KafkaConfig) -> Self {
-        Self { kafka: kafka.clone(), producer: Mutex::default(), asked: Mutex::default() }
-    }
-
-    fn made(&self) -> MutexGuard<'_, Option<Producer>> {
-        self.producer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn producer(&self) -> KafkaResult<Producer> {
-        let mut made = self.made();
-        if let Some(producer) = made.as_ref() {
-            return Ok(producer.clone());
-        }
-        let mut settings = self.kafka.producer();
-        settings.set("delivery.timeout.ms", DELIVERY_TIMEOUT_MS);
-        let producer = Producer::new(&settings)?;
-        *made = Some(producer.clone());
-        Ok(producer)
-    }
-
-    /// Waits until all in-sync replicas have the request; else says why they may not have it.
-    async fn publish(&self, request: &CollectRequest) -> Result<(), String> {
-        let bytes = request.encode().map_err(|error| error.to_string())?;
-        let producer = self.producer().map_err(|error| error.to_string())?;
-        let topic = self.kafka.topics().collect_requests();
-        let sent = producer.send(&Record {
-            topic: &topic,
-            partition: None,
-            key: &request.server,
-            bytes: &bytes,
-            content_type: CONTENT_TYPE_JSON,
-        });
-        let acknowledged = sent.map_err(|error| self.failed(&producer, &error))?;
-        match tokio::time::timeout(ACK_TIMEOUT, acknowledged).await {
-            Ok(Ok(result)) => result.map_err(|error| self.failed(&producer, &error)),
-            Ok(Err(_)) => Err("the producer was closed".to_owned()),
-            Err(_) => Err(format!("kafka did not acknowledge within {ACK_TIMEOUT:?}")),
-        }
-    }
-
-    /// A producer that is dead for good is let go of; the next request makes another.
-    fn failed(&self, producer: &Producer, error: &KafkaError) -> String {
-        if producer.fatal_error().is_some() {
-            *self.made() = None;
-        }
-        error.to_string()
-    }
-
     fn may_ask(&self, server: i32) -> bool {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).may(server, Instant::now())
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).may(server, Instant::now())
     }
 }
 
@@ -172,15 +108,14 @@ pub(crate) async fn collect(
         requested_at: (app.clock)(),
         requested_by: client.clone(),
     };
-    app.requests.publish(&request).await.map_err(|why| unavailable(&why))?;
+    publish(&app, &request).await.map_err(|why| unavailable("the collector could not be asked", &why))?;
     tracing::info!(client, server = request.server, id = request.id, "collection asked for");
     Ok(accepted(server.id, request))
 }
 
-fn unavailable(why: &str) -> Problem {
-    tracing::debug!(why, "ask for a collection");
-    let detail = format!("the collector could not be asked: {why}");
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "kafka_unavailable", detail).retry_after(2)
+async fn publish(app: &App, request: &CollectRequest) -> Result<(), String> {
+    let json = request.encode().map_err(|error| error.to_string())?;
+    app.outlet.publish(&app.outlet.topics().collect_requests(), &request.server, &json).await
 }
 
 fn accepted(id: i32, request: CollectRequest) -> Response {

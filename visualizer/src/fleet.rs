@@ -139,11 +139,11 @@ impl App {
         let directory = self.directory().await?;
         let count = async { Ok(history.series_counts().await?.into_iter().collect()) };
         let counts = self.series_counts.get(COUNTS, busy, count);
-        let (open, odd) = tokio::try_join!(
-            history.alerts(&query),
-            history.odd_series(now - status::ODD_WITHIN, now + MINUTE),
-        )?;
-        let (series, _) = counts.await?;
+        let found = async {
+            let odd = history.odd_series(now - status::ODD_WITHIN, now + MINUTE);
+            Ok(tokio::try_join!(history.alerts(&query), odd)?)
+        };
+        let ((open, odd), (series, _)) = tokio::try_join!(found, counts)?;
         Ok(Overview {
             directory,
             open: by_server(open),

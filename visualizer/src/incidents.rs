@@ -52,6 +52,8 @@ struct IncidentView {
     ended: Option<String>,
     servers: Vec<String>,
     alert_count: i64,
+    /// How many of them somebody called a false alarm
+    false_alarms: i64,
     /// The ids of incidents of other servers that are told with it
     joined: Vec<String>,
 }
@@ -68,6 +70,7 @@ impl From<Incident> for IncidentView {
             ended: incident.ended_ms.map(rfc3339),
             servers: incident.servers,
             alert_count: incident.alerts,
+            false_alarms: incident.false_alarms,
             joined: incident.joined,
         }
     }

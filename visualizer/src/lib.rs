@@ -3,8 +3,8 @@
 //! ```text
 //! request -> params -> Redis, else PostgreSQL (store) -> columns, rows, fleet, chart -> JSON, SVG, PNG -> fresh     (kept for when PostgreSQL is away)
 //! PATCH of a server -> edit -> PostgreSQL, Redis
-//! what people do about alerts -> acknowledge, silences -> PostgreSQL
-//! POST .../collect -> collect -> Kafka collect.requests
+//! what people do about alerts -> acknowledge, silences -> PostgreSQL; a verdict also -> outlet -> Kafka analyzer.feedback
+//! POST .../collect -> collect -> outlet -> Kafka collect.requests
 //! Kafka metrics.10s, alerts -> live: follow > publish > stream -> server-sent events
 //! web/dist (built by npm, embedded) -> pages
 //! ```
@@ -19,6 +19,7 @@ mod format;
 mod fresh;
 mod keep;
 mod matchers;
+mod outlet;
 mod params;
 mod sent;
 

@@ -70,7 +70,7 @@ const PROBLEMS: [(&str, &str, &str); 12] = [
     (
         "503",
         "Unavailable",
-        "The history cannot be read, Kafka does not take a request to collect, all turns are taken, or no instance is there",
+        "The history cannot be read, Kafka does not take a request to collect or a verdict, all turns are taken, or no instance is there",
     ),
     ("504", "Timeout", "The service did not answer the gateway in time"),
 ];

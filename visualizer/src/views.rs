@@ -130,11 +130,15 @@ pub(crate) struct AcknowledgedView {
     #[schema(format = DateTime)]
     at: String,
     note: Option<String>,
+    /// `false_alarm` when they found that nothing was wrong
+    #[schema(example = "false_alarm")]
+    verdict: Option<String>,
 }
 
 impl From<Acknowledgement> for AcknowledgedView {
     fn from(said: Acknowledgement) -> Self {
-        Self { by: said.by, at: rfc3339(said.at_ms), note: said.note }
+        let verdict = said.verdict.map(|verdict| verdict.as_str().to_owned());
+        Self { by: said.by, at: rfc3339(said.at_ms), note: said.note, verdict }
     }
 }
 

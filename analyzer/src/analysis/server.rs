@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     detect::{Figures, Gathered, Joined, Opinion, Together},
+    feedback::Bars,
     incident::{self, Course, Over, Record, Window, server_fingerprint},
     rules::{Condition, Hold, LEARNED, Rule, RuleSet},
 };
@@ -57,6 +58,8 @@ pub(super) struct Server {
     ratios: Vec<Ratio>,
     figures: Vec<Figures>,
     together: Option<Together>,
+    /// Those that stand higher since people said something of an alert.
+    bars: Bars,
     learned: Hold,
     /// Which series moved when, before and while the learned alert is open.
     course: Course,
@@ -85,6 +88,7 @@ impl Server {
             ratios: Vec::new(),
             figures: Vec::new(),
             together: None,
+            bars: Bars::default(),
             learned: Hold::Idle,
             course: Course::default(),
             silence: silences_of(rules, name),
@@ -108,6 +112,12 @@ impl Server {
         self.missing = missing_of(rules, kept, name, std::mem::take(&mut self.missing), &self.open);
         self.awaits = awaits(rules, name);
         self.look_at_layout(rules);
+    }
+
+    /// Each is raised from the window on of which its verdict says so, whenever that is heard.
+    pub(super) fn set_bars(&mut self, bars: Bars) {
+        self.bars = bars;
+        self.bars.place(&self.layout);
     }
 
     /// What was really said takes the place of what the silent replay found.
@@ -162,16 +172,21 @@ impl Server {
             watched.seen = window.end;
             let figures = Figures::read(frame, index, &mut watched.before);
             let value = figures.value(watched.series.kind);
-            let opinion = value
-                .and_then(|value| Some((value, gathered.hear(index, &mut watched.joined, seconds, value)?)));
+            let times = self.bars.times(index, window.start);
+            let opinion = value.and_then(|value| {
+                Some((value, gathered.hear(index, &mut watched.joined, seconds, value, times)?))
+            });
             at.present(watched, &figures, opinion.as_ref().map(|(_, opinion)| opinion));
             if !self.ratios.is_empty() {
                 self.figures.push(figures);
             }
             let Some((value, opinion)) = opinion else { continue };
+            // rules have limits of their own: what people called a false alarm is the detector's alone
+            let opinion = self.bars.judge(index, window.start, opinion);
             judged += 1;
             if opinion.score >= 1.0 {
-                at.out.push(anomaly(frame, &watched.series, value, &opinion));
+                let method = self.bars.method(index, window.start, opinion.oddness().name());
+                at.out.push(anomaly(frame, &watched.series, value, &opinion, method));
             }
             if opinion.judgement.size > 1.0 || opinion.is_odd() {
                 odd.push(Moved { slot, value, opinion, before: watched.record });
@@ -224,6 +239,7 @@ impl Server {
         let slot = |series: &Series| self.slot(rules, &frame.server, series, window.end);
         self.slots = frame.layout.iter().map(slot).collect();
         self.layout.clone_from(&frame.layout);
+        self.bars.place(&self.layout);
         self.look_at_layout(rules);
     }
 
@@ -332,9 +348,10 @@ impl Server {
             low: Vec::new(),
             high: Vec::new(),
         };
-        for &slot in &self.slots {
+        for (index, &slot) in self.slots.iter().enumerate() {
             let watched = &self.series[slot as usize];
-            let Some(band) = watched.joined.band(middle) else { continue };
+            let times = self.bars.times(index, window.start);
+            let Some(band) = watched.joined.band_against(middle, times) else { continue };
             expectation.layout.push(watched.series.clone());
             expectation.low.push(band.low);
             expectation.high.push(band.high);
@@ -405,8 +422,9 @@ impl Server {
         let series: usize = self.series.iter().map(|w| held(w) + text(&w.series) + 5).sum();
         let layout: usize = self.layout.iter().map(|s| size_of::<Series>() + text(s) + 4).sum();
         let figures = self.figures.capacity() * size_of::<Figures>();
-        sizes.bytes +=
-            size_of::<Self>() + series + layout + figures + self.open.bytes() + self.course.bytes();
+        sizes.verdicts += self.last.map_or(0, |last| self.bars.in_force(last.start));
+        let said = self.open.bytes() + self.course.bytes() + self.bars.bytes();
+        sizes.bytes += size_of::<Self>() + series + layout + figures + said;
     }
 }
 
@@ -423,7 +441,7 @@ impl Watched {
     }
 }
 
-fn anomaly(frame: &AggregateFrame, series: &Series, value: f64, opinion: &Opinion) -> Output {
+fn anomaly(frame: &AggregateFrame, series: &Series, value: f64, opinion: &Opinion, method: String) -> Output {
     Output::Anomaly(Box::new(Anomaly {
         server: frame.server.clone(),
         metric: series.metric.clone(),
@@ -435,7 +453,7 @@ fn anomaly(frame: &AggregateFrame, series: &Series, value: f64, opinion: &Opinio
         expected_low: opinion.judgement.low,
         expected_high: opinion.judgement.high,
         score: opinion.score,
-        method: opinion.oddness().name().to_owned(),
+        method,
     }))
 }
 

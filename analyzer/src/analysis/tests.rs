@@ -1,6 +1,7 @@
 //! The pure core: what is said once, and what a crash may not change.
 
 mod crash;
+mod feedback;
 mod foresee;
 mod incidents;
 mod kinds;

@@ -15,6 +15,7 @@ use super::{STAGE, restore::Committed, states::Found};
 use crate::{
     analysis::{Analysis, Output, Said, Sight, Sizes, Taken},
     error::SessionError,
+    feedback::Verdicts,
     metrics::AnalyzerMetrics,
     publish::{Cut, Snapshots},
     rules::RuleSet,
@@ -91,6 +92,10 @@ impl Partition {
             "rules take effect"
         );
         self.analysis.set_rules(Arc::clone(rules));
+    }
+
+    pub(super) fn set_verdicts(&mut self, verdicts: &Arc<Verdicts>) {
+        self.analysis.set_verdicts(Arc::clone(verdicts));
     }
 
     /// Everything below `position` was read.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
+    ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::BorrowedMessage,
@@ -29,6 +29,8 @@ use crate::{analysis::Said, error::SessionError, snapshot::Shelf};
 
 /// For all alerts, and for all snapshots, of the assigned partitions; the member has to poll again within two minutes.
 const READ_TIMEOUT: Duration = Duration::from_secs(50);
+/// How often it is looked whether a transaction is decided.
+const DECIDED: Duration = Duration::from_millis(200);
 
 /// What a commit holds besides the offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +130,37 @@ fn read_states(kafka: &KafkaConfig, starts: &[Start]) -> KafkaResult<BTreeMap<i3
     Ok(found.collect())
 }
 
+/// Waits until no transaction is undecided below what are the ends now: behind one of somebody who died, what others said since
+/// can't be read until the broker has given that transaction up.
+fn await_decided(
+    client: &ClientConfig,
+    stable: &BaseConsumer<Context>,
+    what: &'static str,
+    topic: &str,
+    partitions: &[i32],
+    deadline: Instant,
+) -> Result<(), SessionError> {
+    let all: BaseConsumer<Context> = client
+        .clone()
+        .set("isolation.level", "read_uncommitted")
+        .create_with_context(Context)
+        .map_err(SessionError::kafka("create consumer"))?;
+    for &number in partitions {
+        let end = |consumer: &BaseConsumer<Context>| {
+            let marks = consumer.fetch_watermarks(topic, number, REQUEST_TIMEOUT);
+            marks.map(|(_, end)| end).map_err(SessionError::kafka("read watermarks"))
+        };
+        let wanted = end(&all)?;
+        while end(stable)? < wanted {
+            if Instant::now() > deadline {
+                return Err(SessionError::Restore { what, seconds: READ_TIMEOUT.as_secs() });
+            }
+            std::thread::sleep(DECIDED);
+        }
+    }
+    Ok(())
+}
+
 /// All alerts of the partitions, to the end of each.
 pub(super) fn read_alerts(
     kafka: &KafkaConfig,
@@ -156,18 +189,20 @@ fn read_all(
     if unread.is_empty() {
         return Ok(());
     }
-    let consumer: BaseConsumer<Context> = kafka
-        .consumer(&kafka.group(STAGE))
+    let deadline = Instant::now() + READ_TIMEOUT;
+    let client = kafka.consumer(&kafka.group(STAGE));
+    let consumer: BaseConsumer<Context> = client
+        .clone()
         .set("enable.partition.eof", "true")
         .create_with_context(Context)
         .map_err(SessionError::kafka("create consumer"))?;
+    await_decided(&client, &consumer, what, topic, partitions, deadline)?;
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for &number in partitions {
         list.add_partition_offset(topic, number, Offset::Beginning)
             .map_err(SessionError::kafka("assign partitions"))?;
     }
     consumer.assign(&list).map_err(SessionError::kafka("assign partitions"))?;
-    let deadline = Instant::now() + READ_TIMEOUT;
     while !unread.is_empty() {
         if Instant::now() > deadline {
             return Err(SessionError::Restore { what, seconds: READ_TIMEOUT.as_secs() });

@@ -61,6 +61,14 @@ impl Oddness {
 }
 
 impl Opinion {
+    /// The same against bars that stand `times` as high.
+    #[must_use]
+    pub fn against(self, times: f64) -> Self {
+        let judgement = self.judgement.against(times);
+        let (score, raw, novelty) = (self.score / times, self.raw / times, self.novelty / times);
+        Self { score, raw, novelty, judgement, ..self }
+    }
+
     /// Whether the value is odd, whatever was said before.
     pub fn is_odd(&self) -> bool {
         self.raw >= 1.0
@@ -111,7 +119,12 @@ impl Joined {
 
     /// The range expected at a time, from what is known now; `None` while warming up.
     pub fn band(&self, seconds: f64) -> Option<Band> {
-        self.loud.band(seconds)
+        self.band_against(seconds, 1.0)
+    }
+
+    /// The same when the bar stands `times` as high.
+    pub fn band_against(&self, seconds: f64, times: f64) -> Option<Band> {
+        self.loud.band_against(seconds, times)
     }
 
     /// What it holds besides itself: little of a series that never moved.
@@ -127,10 +140,18 @@ pub struct Gathered {
 }
 
 impl Gathered {
-    /// Judges the value of the series at `place`; `None` for one that is not finite.
-    pub fn hear(&mut self, place: usize, series: &mut Joined, seconds: f64, value: f64) -> Option<Opinion> {
+    /// Judges the value of the series at `place`; `None` for one that is not finite. The server hears it against a bar that
+    /// stands `times` as high; the opinion is the one of the series' own.
+    pub fn hear(
+        &mut self,
+        place: usize,
+        series: &mut Joined,
+        seconds: f64,
+        value: f64,
+        times: f64,
+    ) -> Option<Opinion> {
         let opinion = series.step(seconds, value)?;
-        self.surprise.add(place, opinion.judgement.size);
+        self.surprise.add_against(place, opinion.judgement.size, times);
         Some(opinion)
     }
 
@@ -164,7 +185,7 @@ impl JoinedServer {
     ) -> (Verdict, Option<usize>) {
         let mut gathered = Gathered::default();
         for (place, (series, &value)) in self.series.iter_mut().zip(values).enumerate() {
-            if let Some(opinion) = gathered.hear(place, series, seconds, value) {
+            if let Some(opinion) = gathered.hear(place, series, seconds, value, 1.0) {
                 each(place, opinion);
             }
         }

@@ -47,9 +47,18 @@ pub struct Judgement {
     /// The value at which the score reaches 1 from above.
     pub high: f64,
     warm: bool,
+    negative: bool,
 }
 
 impl Judgement {
+    /// The same against a bar that stands `times` as high: the band is as much wider. The error is what it was.
+    #[must_use]
+    pub fn against(self, times: f64) -> Self {
+        let reach = (self.high - self.expected) * times;
+        let Band { low, high, .. } = Band::around(self.expected, reach, self.negative);
+        Self { score: self.score / times, low, high, ..self }
+    }
+
     /// Whether enough had been seen for it to mean something.
     pub fn is_warm(&self) -> bool {
         self.warm
@@ -66,6 +75,16 @@ pub struct Band {
     pub expected: f64,
     pub low: f64,
     pub high: f64,
+}
+
+impl Band {
+    /// `negative`: whether the series ever was.
+    fn around(expected: f64, reach: f64, negative: bool) -> Self {
+        let (low, high) = (expected - reach, expected + reach);
+        // what never was below nothing is not expected there: bytes, counts, percentages
+        let low = if negative { low } else { low.max(0.0).min(high) };
+        Self { expected, low, high }
+    }
 }
 
 /// The state of one series.
@@ -150,10 +169,10 @@ impl Loud {
         let least = self.least();
         let warm = self.is_warm();
         let (size, score) = if warm { (e / usual.max(least), e / self.reach()) } else { (0.0, 0.0) };
-        let band = self.at(place);
+        let Band { expected, low, high } = self.at(place, 1.0);
+        let negative = self.negative;
         self.learn(place, value, error);
-        let Band { expected, low, high } = band;
-        Some(Judgement { size, score, expected, low, high, warm })
+        Some(Judgement { size, score, expected, low, high, warm, negative })
     }
 
     /// Whether enough was seen to say anything.
@@ -163,16 +182,16 @@ impl Loud {
 
     /// The range expected at a time, from what is known now; `None` while warming up.
     pub fn band(&self, seconds: f64) -> Option<Band> {
-        self.is_warm().then(|| self.at(Place::of(seconds)))
+        self.band_against(seconds, 1.0)
     }
 
-    fn at(&self, place: Place) -> Band {
-        let expected = self.level + self.offset(place);
-        let reach = self.reach();
-        let (low, high) = (expected - reach, expected + reach);
-        // what never was below nothing is not expected there: bytes, counts, percentages
-        let low = if self.negative { low } else { low.max(0.0).min(high) };
-        Band { expected, low, high }
+    /// The same when the bar stands `times` as high.
+    pub fn band_against(&self, seconds: f64, times: f64) -> Option<Band> {
+        self.is_warm().then(|| self.at(Place::of(seconds), times))
+    }
+
+    fn at(&self, place: Place, times: f64) -> Band {
+        Band::around(self.level + self.offset(place), self.reach() * times, self.negative)
     }
 
     fn offset(&self, place: Place) -> f64 {

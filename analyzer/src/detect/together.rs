@@ -44,7 +44,12 @@ pub struct Surprise {
 impl Surprise {
     /// Adds a series; `size` as [`super::Judgement::size`] has it.
     pub fn add(&mut self, series: usize, size: f64) {
-        let share = if size > FROM { (size / FROM).ln().min(SHARE) } else { 0.0 };
+        self.add_against(series, size, 1.0);
+    }
+
+    /// The same of a series whose bar stands `times` as high.
+    pub fn add_against(&mut self, series: usize, size: f64, times: f64) {
+        let share = if size > FROM { (size / FROM).ln().min(SHARE) / times } else { 0.0 };
         if share <= self.top[MOST - 1] {
             return;
         }

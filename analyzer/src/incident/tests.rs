@@ -34,6 +34,13 @@ fn identity_depends_on_rule_server_labels_and_start_alone() {
     }
     assert_eq!(alert_id(&one, 1), alert_id(&one, 1));
     assert_ne!(alert_id(&one, 1), alert_id(&one, 2));
+    let event = format!("{one}.firing");
+    let trace = traceparent(&one, &event).unwrap();
+    assert_eq!((trace.len(), &trace[..36], &trace[52..]), (55, format!("00-{one}-").as_str(), "-01"));
+    assert_ne!(traceparent(&one, &format!("{one}.resolved")).unwrap()[36..52], trace[36..52], "its own span");
+    for foreign in ["", "a1", &one.to_uppercase(), &format!("{one}0")] {
+        assert_eq!(traceparent(foreign, &event), None, "{foreign}");
+    }
     // pinned: subscribers may have stored it
     assert_eq!(fingerprint("cpu_busy", "web-1", &Labels::new()), "15546f505908bfc7847441b6a37b588c");
 }

@@ -271,9 +271,19 @@ pub fn date(millis: i64) -> String {
 const LONGEST: usize = 1_500;
 
 /// A text that is not longer than what people read: its end is left out.
-pub fn bounded(mut text: String) -> String {
-    if text.len() > LONGEST {
-        let mut end = LONGEST - '\u{2026}'.len_utf8();
+pub fn bounded(text: String) -> String {
+    bounded_to(text, LONGEST)
+}
+
+/// The same with a sentence behind it, which is never left out.
+pub fn with_last(text: String, sentence: &str) -> String {
+    let room = LONGEST.saturating_sub(sentence.len() + 1);
+    bounded(format!("{} {sentence}", bounded_to(text, room)))
+}
+
+fn bounded_to(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let mut end = most.saturating_sub('\u{2026}'.len_utf8());
         while !text.is_char_boundary(end) {
             end -= 1;
         }

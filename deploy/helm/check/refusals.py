@@ -69,6 +69,7 @@ ALL = (
     Refusal("SASL without a user", "kafka: {security: sasl-ssl}", ("kafka.security sasl-ssl needs kafka.sasl.secret",)),
     Refusal("a user without SASL", "kafka: {sasl: {secret: a}}", ("kafka.sasl.secret is set, but kafka.security is plaintext",)),
     Refusal("an authority without TLS", "kafka: {ca: {secret: a}}", ("kafka.ca.secret is set, but kafka.security is plaintext",)),
+    Refusal("alerts in a form that there is not", "analyzer: {settings: {TIDEWATCH_ANALYZER_ALERTS_FORMAT: xml}}", ("/analyzer/settings/TIDEWATCH_ANALYZER_ALERTS_FORMAT",)),
     Refusal("rules that are no YAML", "analyzer: {rules: 'rules: ['}", ("analyzer.rules is no YAML",)),
     Refusal("rules without rules", "analyzer: {rules: 'rule: []'}", ("analyzer.rules has no list `rules`",)),
 )

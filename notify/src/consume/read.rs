@@ -8,7 +8,7 @@ use rdkafka::{
 };
 use tidewatch_schemas::{Alert, DecodeError, Reason, decode, headers};
 
-use crate::{deliver::TRACEPARENT, ledger::Transition};
+use crate::ledger::Transition;
 
 /// What a record turned out to be.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) fn read(message: &BorrowedMessage<'_>) -> Read {
         offset: message.offset(),
         stamp: message.timestamp().to_millis().unwrap_or(alert.updated_at),
         id: id_of(&alert, said),
-        traceparent: header(message, TRACEPARENT).map(str::to_owned),
+        traceparent: header(message, headers::TRACEPARENT).map(str::to_owned),
         alert: Arc::new(alert),
         key: message.key().map(<[u8]>::to_vec),
         payload: payload.to_vec(),

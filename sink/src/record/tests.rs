@@ -76,6 +76,23 @@ fn bytes_of_something_else_are_undecodable_and_a_tombstone_is_nothing() {
     assert_eq!(parse(Kind::Alerts, Some(b""), NOW), Body::Nothing);
 }
 
+/// The analyzer may be told to write JSON: the same record in either form is the same row.
+#[test]
+fn alerts_and_anomalies_are_read_in_both_forms() {
+    let firing = [
+        &include_bytes!("../../../schemas/fixtures/alert/firing.avro")[..],
+        include_bytes!("../../../schemas/fixtures/alert/firing.json"),
+    ];
+    let [avro, json] = firing.map(|bytes| parse(Kind::Alerts, Some(bytes), NOW));
+    assert!(avro == json && matches!(json, Body::Alert(_)), "{avro:?} {json:?}");
+    let odd = [
+        &include_bytes!("../../../schemas/fixtures/anomaly/plain.avro")[..],
+        include_bytes!("../../../schemas/fixtures/anomaly/plain.json"),
+    ];
+    let [avro, json] = odd.map(|bytes| parse(Kind::Anomalies, Some(bytes), NOW));
+    assert!(avro == json && matches!(json, Body::Anomaly(_)), "{avro:?} {json:?}");
+}
+
 #[test]
 fn the_topics_are_those_of_the_contract() {
     let inputs = Inputs::new(&Topics::new("t."));

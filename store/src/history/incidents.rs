@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
-use tidewatch_schemas::{AlertStatus, Severity};
+use tidewatch_schemas::{AlertStatus, Severity, Verdict};
 
 use super::{
     History, at,
@@ -50,8 +50,10 @@ const SUMMARY: &str = "SELECT bool_or(b.status = 'firing') AS firing,
         (array_agg(b.title ORDER BY b.starts_at, b.alert_id))[1] AS title, min(b.starts_at) AS started,
         (array_agg(coalesce(b.metric_name, b.rule) ORDER BY b.starts_at, b.alert_id))[1] AS moved,
         max(b.updated_at) AS updated, max(coalesce(b.ends_at, b.updated_at)) AS ended, count(*) AS alerts,
+        count(*) FILTER (WHERE f.verdict = 'false_alarm') AS false_alarms,
         array_agg(DISTINCT v.name ORDER BY v.name) AS servers, array_agg(DISTINCT b.server_id) AS server_ids
-    FROM alerts b JOIN servers v ON v.id = b.server_id WHERE b.incident_id =";
+    FROM alerts b JOIN servers v ON v.id = b.server_id LEFT JOIN acknowledgements f ON f.alert_id = b.alert_id
+    WHERE b.incident_id =";
 
 impl History {
     /// Open alerts before resolved ones, each newest first.
@@ -87,18 +89,20 @@ impl History {
     ) -> Result<Option<TrackedAlert>, Error> {
         self.guard(async {
             sqlx::query(
-                "INSERT INTO acknowledgements AS k (alert_id, by, at, note)
-                 SELECT a.alert_id, $2::text, $3::timestamptz, $4::text FROM alerts a WHERE a.alert_id = $1
-                 ON CONFLICT (alert_id) DO UPDATE SET by = EXCLUDED.by, at = EXCLUDED.at, note = EXCLUDED.note
-                 WHERE (k.by, k.note) IS DISTINCT FROM (EXCLUDED.by, EXCLUDED.note)",
+                "INSERT INTO acknowledgements AS k (alert_id, by, at, note, verdict)
+                 SELECT a.alert_id, $2::text, $3::timestamptz, $4::text, $5::text FROM alerts a WHERE a.alert_id = $1
+                 ON CONFLICT (alert_id) DO UPDATE
+                 SET by = EXCLUDED.by, at = EXCLUDED.at, note = EXCLUDED.note, verdict = EXCLUDED.verdict
+                 WHERE (k.by, k.note, k.verdict) IS DISTINCT FROM (EXCLUDED.by, EXCLUDED.note, EXCLUDED.verdict)",
             )
             .bind(alert_id)
             .bind(&said.by)
             .bind(at(said.at_ms))
             .bind(said.note.as_deref())
+            .bind(said.verdict.map(Verdict::as_str))
             .execute(self.pool())
             .await?;
-            self.tracked_alert(alert_id, said.at_ms).await
+            self.one_tracked(alert_id, said.at_ms).await
         })
         .await
     }
@@ -108,12 +112,17 @@ impl History {
         self.guard(async {
             let query = sqlx::query("DELETE FROM acknowledgements WHERE alert_id = $1").bind(alert_id);
             query.execute(self.pool()).await?;
-            self.tracked_alert(alert_id, now_ms).await
+            self.one_tracked(alert_id, now_ms).await
         })
         .await
     }
 
-    async fn tracked_alert(&self, alert_id: &str, now_ms: i64) -> Result<Option<TrackedAlert>, Error> {
+    /// One alert as it is now.
+    pub async fn tracked_alert(&self, alert_id: &str, now_ms: i64) -> Result<Option<TrackedAlert>, Error> {
+        self.guard(self.one_tracked(alert_id, now_ms)).await
+    }
+
+    async fn one_tracked(&self, alert_id: &str, now_ms: i64) -> Result<Option<TrackedAlert>, Error> {
         let query = sqlx::query(tracked_where("a.alert_id = $2")).bind(at(now_ms)).bind(alert_id);
         query.fetch_optional(self.pool()).await?.as_ref().map(tracked).transpose()
     }
@@ -218,6 +227,7 @@ impl History {
 fn tracked_where(which: &str) -> AssertSqlSafe<String> {
     AssertSqlSafe(format!(
         "SELECT a.*, s.name AS server, k.by AS acknowledged_by, k.at AS acknowledged_at, k.note AS acknowledged_note,
+             k.verdict AS acknowledged_verdict,
              ARRAY(SELECT z.id {SILENCES} ORDER BY z.id LIMIT 100) AS silenced_by
          FROM alerts a JOIN servers s ON s.id = a.server_id LEFT JOIN acknowledgements k ON k.alert_id = a.alert_id
          WHERE {which}"
@@ -231,6 +241,10 @@ fn tracked(row: &PgRow) -> Result<TrackedAlert, Error> {
             by,
             at_ms: time(row, "acknowledged_at")?,
             note: row.try_get("acknowledged_note")?,
+            verdict: row
+                .try_get::<Option<String>, _>("acknowledged_verdict")?
+                .as_deref()
+                .and_then(Verdict::parse),
         }),
         None => None,
     };
@@ -255,6 +269,7 @@ fn incident(row: &PgRow) -> Result<Incident, Error> {
         ended_ms: (!is_firing).then_some(ended),
         servers: row.try_get("servers")?,
         alerts: row.try_get("alerts")?,
+        false_alarms: row.try_get("false_alarms")?,
         joined: Vec::new(),
     })
 }

@@ -57,6 +57,7 @@ fn merge(mut one: Incident, other: Incident) -> Incident {
     one.updated_ms = one.updated_ms.max(other.updated_ms);
     one.ended_ms = one.ended_ms.max(other.ended_ms);
     one.alerts += other.alerts;
+    one.false_alarms += other.false_alarms;
     one.servers.extend(other.servers);
     one.joined.push(other.id);
     one
@@ -91,6 +92,7 @@ mod tests {
             ended_ms: Some(started_ms + 5),
             servers: vec![server.to_owned()],
             alerts: 1,
+            false_alarms: 1,
             joined: Vec::new(),
         }
     }
@@ -120,7 +122,8 @@ mod tests {
         assert_eq!(one.title, "cpu on web-2, and the same on 2 more servers");
         assert_eq!(one.servers, ["web-1", "web-2", "web-3"]);
         assert_eq!((one.is_firing, one.ended_ms, one.severity), (true, None, Severity::Critical));
-        assert_eq!((one.started_ms, one.updated_ms, one.alerts), (30_000, 90_005, 3));
+        assert_eq!((one.started_ms, one.updated_ms), (30_000, 90_005));
+        assert_eq!((one.alerts, one.false_alarms), (3, 3));
         newest_first.reverse();
         assert_eq!(joined(newest_first), all, "in whichever order they come");
     }

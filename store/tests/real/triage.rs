@@ -1,6 +1,6 @@
 //! What people do about alerts, and incidents: on a real PostgreSQL.
 
-use tidewatch_schemas::{Alert, AlertStatus, Labels, RelatedSeries, Series, Severity};
+use tidewatch_schemas::{Alert, AlertStatus, Labels, RelatedSeries, Series, Severity, Verdict};
 use tidewatch_store::{
     Acknowledgement, Error, IncidentQuery, NewSilence, Scope, SilenceState, StoredAlert, TrackedQuery,
     testing::{Database, Stack},
@@ -102,6 +102,7 @@ async fn an_acknowledgement_is_said_once_and_taken_back() {
         by: by.into(),
         at_ms,
         note: note.map(str::to_owned),
+        verdict: None,
     };
     let first = said("ann", NOW, None);
     for at_ms in [NOW, NOW + 5] {
@@ -111,7 +112,19 @@ async fn an_acknowledgement_is_said_once_and_taken_back() {
     }
     let noted = said("ann", NOW + 9, Some("on it"));
     let alert = history.acknowledge("a2", &noted).await.expect("acknowledge").expect("there");
-    assert_eq!(alert.acknowledged, Some(noted));
+    assert_eq!(alert.acknowledged, Some(noted.clone()));
+    // what they found it to be is part of what they say, and the incident counts it
+    let judged = Acknowledgement { at_ms: NOW + 10, verdict: Some(Verdict::FalseAlarm), ..noted };
+    for at_ms in [NOW + 10, NOW + 20] {
+        let again = Acknowledgement { at_ms, ..judged.clone() };
+        let alert = history.acknowledge("a2", &again).await.expect("acknowledge").expect("there");
+        assert_eq!(alert.acknowledged.as_ref(), Some(&judged));
+        assert_eq!(history.tracked_alert("a2", at_ms).await.expect("alert"), Some(alert));
+    }
+    assert_eq!(history.tracked_alert("nothing", NOW).await.expect("alert"), None);
+    let false_alarms =
+        async |id: &str| history.incident(id).await.expect("incident").expect("there").false_alarms;
+    assert_eq!((false_alarms("i1").await, false_alarms("i2").await), (1, 0));
     let only = |acknowledged| TrackedQuery { acknowledged: Some(acknowledged), ..TrackedQuery::default() };
     assert_eq!(ids(&db, only(true)).await, ["a2"]);
     assert_eq!(ids(&db, only(false)).await, ["b1", "a1"]);
@@ -120,6 +133,7 @@ async fn an_acknowledgement_is_said_once_and_taken_back() {
         let alert = history.withdraw("a2", NOW).await.expect("withdraw").expect("there");
         assert_eq!(alert.acknowledged, None);
     }
+    assert_eq!(false_alarms("i1").await, 0);
     assert_eq!(history.withdraw("nothing", NOW).await.expect("withdraw"), None);
     assert!(ids(&db, only(true)).await.is_empty());
 }

@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_silence_in_a_time_of_quiet_is_told_at_its_end() {
         // from 00:59:50 to 03:20
-        let found = play(&[(358, 1.0), (1_200, 1.0)], &[], 12_100_000);
+        let found = play(&[(358, 1.0), (1_200, 1.0)], &[], 12_050_000);
         let silent = of(&found, "silent");
         assert_eq!(silent.len(), 1);
         assert_eq!((silent[0].alert.starts_at, silent[0].fired_at), (T0 + 3_590_000, T0 + 3 * 3_600_000));

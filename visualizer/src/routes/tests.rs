@@ -17,6 +17,7 @@ use crate::{live, metrics::Metrics, watch};
 
 mod charts;
 mod collect;
+mod feedback;
 mod freshness;
 mod histograms;
 mod many;

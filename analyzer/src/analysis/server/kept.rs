@@ -8,6 +8,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::{Server, Watched};
 use crate::{
     analysis::{Open, said::Memory},
+    feedback::Bars,
     rules::{Identity, RuleSet},
     snapshot::{Keep, keep_fields},
 };
@@ -36,6 +37,7 @@ impl Server {
             ratios: _,
             figures: _,
             together,
+            bars: _,
             learned,
             course,
             silence: _,
@@ -77,6 +79,7 @@ impl Remembered {
             ratios: Vec::new(),
             figures: Vec::new(),
             together: Keep::recall(from)?,
+            bars: Bars::default(),
             learned: Keep::recall(from)?,
             course: Keep::recall(from)?,
             silence: Vec::new(),

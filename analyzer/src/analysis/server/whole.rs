@@ -3,6 +3,8 @@
 //! In: the verdict on a window and its series that are odd. Out: the alert, once, again when clearly more has moved, and its
 //! end. Invariant: the series that moved first stays the alert's own.
 
+use tidewatch_schemas::Alert;
+
 use super::Server;
 use crate::{
     analysis::voice::Voice,
@@ -58,7 +60,8 @@ impl Server {
                 let surprised = odd.iter().filter(|moved| moved.opinion.judgement.size > FROM);
                 surprised.take(MOST).for_each(|moved| self.note(window, moved));
                 self.course.begin(window, verdict.raw);
-                let alert = incident::learned(server, &self.course, breadth, starts_at, window);
+                let mut alert = incident::learned(server, &self.course, breadth, starts_at, window);
+                self.bars.explain(&mut alert, window.start);
                 if !self.open.fire(alert, out) {
                     self.learned.postpone();
                     self.course.wait();
@@ -84,12 +87,13 @@ impl Server {
         out: &mut Voice,
     ) {
         let Some(before) = self.course.again(window, verdict.raw) else { return };
-        let (course, fingerprint) = (&self.course, server_fingerprint(LEARNED, server));
-        self.open.say_again(
-            &fingerprint,
-            |alert| incident::again(alert, course, breadth, before, window.end),
-            out,
-        );
+        let (course, bars) = (&self.course, &self.bars);
+        let next = |alert: &Alert| {
+            let mut next = incident::again(alert, course, breadth, before, window.end)?;
+            bars.explain(&mut next, window.start);
+            Some(next)
+        };
+        self.open.say_again(&server_fingerprint(LEARNED, server), next, out);
     }
 
     fn note(&mut self, window: Window, moved: &Moved) {

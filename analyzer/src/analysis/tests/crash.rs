@@ -174,11 +174,11 @@ fn an_alert_that_the_replay_cannot_see_goes_on_and_resolves() {
 #[test]
 fn a_learned_alert_that_the_replay_cannot_see_resolves() {
     let log: Vec<_> = (0..420).map(|w| spiky(w, 350..354)).collect();
-    let said = feed(&mut live(RULES), log[..352].iter().cloned());
+    let said = feed(&mut live(super::RULES), log[..352].iter().cloned());
     assert_eq!(alerts(&said).len(), 1);
     let mut open = Said::default();
     add_all(&mut open, &alerts(&said));
-    let mut successor = Analysis::new(rules(RULES));
+    let mut successor = Analysis::new(rules(super::RULES));
     feed(&mut successor, log[330..352].iter().cloned());
     successor.go_live(open);
     let out = feed(&mut successor, log[352..].iter().cloned());

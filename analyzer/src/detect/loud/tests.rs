@@ -47,6 +47,23 @@ fn a_value_is_odd_exactly_outside_its_band() {
 }
 
 #[test]
+fn against_a_higher_bar_the_band_is_wider_and_the_score_lower_by_as_much() {
+    let mut loud = Loud::default();
+    for t in 0..400_u32 {
+        let told = loud.band_against(f64::from(t) * 10.0, 1.5);
+        let judged = loud.step(f64::from(t) * 10.0, 50.0 + f64::from(t % 7)).unwrap();
+        let raised = judged.against(1.5);
+        assert_eq!((raised.size, raised.expected), (judged.size, judged.expected));
+        assert!(close(raised.score * 1.5, judged.score), "{t}");
+        assert!(close(raised.high - raised.expected, 1.5 * (judged.high - judged.expected)), "{t}");
+        assert!(raised.low >= 0.0 && raised.low <= judged.low, "{t}: it never was below zero");
+        if let Some(told) = told {
+            assert!(close(told.high, raised.high) && close(told.low, raised.low), "{t}: as it is told ahead");
+        }
+    }
+}
+
+#[test]
 fn nothing_below_zero_is_expected_of_a_series_that_never_was() {
     let run = |sign: f64| {
         let mut loud = Loud::default();

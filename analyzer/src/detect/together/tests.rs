@@ -32,3 +32,17 @@ fn nothing_is_said_while_warming_up() {
     }
     assert!(together.step(&loudest).score > 1.0);
 }
+
+#[test]
+fn a_series_with_a_higher_bar_has_a_smaller_share() {
+    let sum = |times: f64| {
+        let mut surprise = Surprise::default();
+        surprise.add(0, 3.0);
+        surprise.add_against(1, 12.0, times);
+        (surprise.sum(), surprise.first())
+    };
+    let (own, other) = ((12.0 / FROM).ln(), (3.0 / FROM).ln());
+    assert_eq!(sum(1.0), (own + other, 1));
+    assert_eq!(sum(2.0), (own / 2.0 + other, 1));
+    assert_eq!(sum(4.0), (other + own / 4.0, 0), "another one is more surprised");
+}

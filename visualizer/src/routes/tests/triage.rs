@@ -36,7 +36,7 @@ async fn what_people_do_about_alerts_is_shown_with_them() {
     // acknowledged, once
     let now = rfc3339(NOW);
     let answer = change(&service, "POST", CARE, &json!({}), 200).await.body;
-    assert_eq!(answer["acknowledged"], json!({"by": "ann", "at": now, "note": null}));
+    assert_eq!(answer["acknowledged"], json!({"by": "ann", "at": now, "note": null, "verdict": null}));
     assert_eq!(change(&service, "POST", CARE, &json!({"note": null}), 200).await.body, answer);
     let noted = change(&service, "POST", CARE, &json!({"note": "on it\nsoon"}), 200).await.body;
     assert_eq!(noted["acknowledged"]["note"], "on it\nsoon");
@@ -113,7 +113,7 @@ async fn an_incident_is_told_as_a_whole(service: &Service) {
     let expected = json!([{
         "id": "i1", "state": "firing", "severity": "critical", "title": "CPU busy 98 % on db.fra-2",
         "started": rfc3339(NOW - 4 * MINUTE), "updated": rfc3339(NOW - 4 * MINUTE), "ended": null,
-        "servers": ["db.fra-2"], "alert_count": 1, "joined": [],
+        "servers": ["db.fra-2"], "alert_count": 1, "false_alarms": 0, "joined": [],
     }]);
     assert_eq!(incidents, expected);
     for (query, is_there) in [
@@ -165,6 +165,10 @@ async fn refusals_name_what_is_wrong(service: &Service) {
         ("POST", CARE, admin(), "[]", 422, "bad_value", "body"),
         ("POST", CARE, admin(), "{\"note\": \"a\\u0000\"}", 422, "bad_value", "note"),
         ("POST", CARE, admin(), "{\"by\": \"me\"}", 422, "bad_value", "by"),
+        ("POST", CARE, admin(), "{\"verdict\": \"true_alarm\"}", 422, "bad_value", "verdict"),
+        ("POST", CARE, admin(), "{\"verdict\": 1}", 422, "bad_value", "verdict"),
+        // the alert is a rule's
+        ("POST", CARE, admin(), "{\"verdict\": \"false_alarm\"}", 422, "bad_value", "verdict"),
         ("POST", SILENCES, admin(), "{}", 422, "bad_value", "matchers"),
         (
             "POST",
