@@ -28,7 +28,7 @@ use states::Findings;
 use tidewatch_service_kit::{
     Shutdown,
     health::Component,
-    kafka::{Group, GroupChange, Start},
+    kafka::{self, Group, GroupChange, Start},
     retry,
 };
 
@@ -198,7 +198,7 @@ impl Session<'_> {
                 None if log.is_empty() => None,
                 // alerts, but no offset: it was lost, and what is there was said before
                 None => {
-                    let marks = group.consumer().fetch_watermarks(&self.topic, start.partition, LOOK_TIMEOUT);
+                    let marks = kafka::watermarks(group.consumer(), &self.topic, start.partition);
                     Some(marks.map_err(SessionError::kafka("read watermarks"))?.1)
                 }
             };

@@ -16,8 +16,8 @@ use clap::{Args, ValueEnum};
 use rdkafka::{
     ClientConfig, ClientContext,
     config::RDKafkaLogLevel,
-    consumer::ConsumerContext,
-    error::{KafkaError, RDKafkaErrorCode},
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
     producer::{DeliveryResult, ProducerContext},
 };
@@ -284,6 +284,30 @@ pub fn is_retriable(error: &KafkaError) -> bool {
     )
 }
 
+/// Where a partition begins and ends. One without a leader, made a moment ago or on its way to another broker, is asked again
+/// for some seconds.
+pub fn watermarks<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+) -> KafkaResult<(i64, i64)> {
+    let until = Instant::now() + REQUEST_TIMEOUT;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, REQUEST_TIMEOUT) {
+            Err(error) if is_between_leaders(&error) && Instant::now() < until => {
+                tracing::debug!(%error, topic, partition, "ask again where the partition ends");
+                std::thread::sleep(BETWEEN_LEADERS);
+            }
+            result => return result,
+        }
+    }
+}
+
+fn is_between_leaders(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(error.rdkafka_error_code(), Some(Code::LeaderNotAvailable | Code::NotLeaderForPartition))
+}
+
 /// Where a record came from, for its dead letter.
 #[derive(Debug, Clone)]
 pub struct Source<'a> {
@@ -311,3 +335,5 @@ pub fn dead_letter_headers(stage: &str, source: &Source<'_>, reason: Reason, mes
 
 /// How long a metadata or committed-offset request may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Before a partition without a leader is asked again.
+const BETWEEN_LEADERS: Duration = Duration::from_millis(100);

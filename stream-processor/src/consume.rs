@@ -326,6 +326,7 @@ impl<'a> Session<'a> {
     /// A tick for every partition that is silent with windows open, and through with its replay.
     fn tick(&mut self, group: &Group, source: &Source, ticker: &Ticker) {
         ticker.serve();
+        self.announcements.serve();
         let mut ticks = Vec::new();
         for number in 0..self.partitions[0].len() {
             // a rollup's input is silent for good only if all before it are

@@ -21,7 +21,7 @@ import topics
 import traffic
 from pipeline import figure
 
-MOST, LEAST, SECONDS = 60, 30, 480
+MOST, LEAST, SECONDS = 60, 20, 480
 ASKED = os.environ.get("TIDEWATCH_MOVING_RUNS")
 FIRST_SEED = int(os.environ.get("TIDEWATCH_MOVING_SEED") or 1)
 PARALLEL = int(os.environ.get("TIDEWATCH_MOVING_PARALLEL") or 8)

@@ -16,7 +16,7 @@ use rdkafka::{
     message::BorrowedMessage,
 };
 use tidewatch_schemas::{Feedback, validate::check_server_name};
-use tidewatch_service_kit::kafka::{Context, KafkaConfig, REQUEST_TIMEOUT};
+use tidewatch_service_kit::kafka::{self, Context, KafkaConfig, REQUEST_TIMEOUT};
 
 use super::STAGE;
 use crate::{error::SessionError, feedback::Verdicts};
@@ -82,7 +82,8 @@ impl Listener {
 
     /// Asks where the end is: if we are there, what we know is of now. What fails is tried again before it matters.
     pub(super) fn look(&mut self, now: i64) {
-        match self.end() {
+        match self.consumer.fetch_watermarks(&self.topic, PARTITION, ASK_TIMEOUT).map(|marks| self.end(marks))
+        {
             Ok(end) if self.next >= end => self.known = now,
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "look for the end of feedback"),
@@ -93,7 +94,8 @@ impl Listener {
     pub(super) fn catch_up(&mut self, now: i64) -> Result<bool, SessionError> {
         let begun = Instant::now();
         let mut heard = self.listen();
-        let end = self.end().map_err(SessionError::kafka("find the end of feedback"))?;
+        let marks = kafka::watermarks(&self.consumer, &self.topic, PARTITION);
+        let end = self.end(marks.map_err(SessionError::kafka("find the end of feedback"))?);
         while self.next < end {
             if begun.elapsed() > READ_TIMEOUT {
                 return Err(SessionError::Restore { what: "feedback", seconds: READ_TIMEOUT.as_secs() });
@@ -104,11 +106,10 @@ impl Listener {
         Ok(heard)
     }
 
-    fn end(&mut self) -> Result<i64, KafkaError> {
-        let (first, end) = self.consumer.fetch_watermarks(&self.topic, PARTITION, ASK_TIMEOUT)?;
+    fn end(&mut self, (first, end): (i64, i64)) -> i64 {
         // what is older was deleted
         self.next = self.next.max(first);
-        Ok(end)
+        end
     }
 
     /// `None`: nothing came; else whether it was a word on an alert.

@@ -19,7 +19,7 @@ use rdkafka::{
     message::BorrowedMessage,
 };
 use tidewatch_schemas::{Alert, decode};
-use tidewatch_service_kit::kafka::{Context, KafkaConfig, REQUEST_TIMEOUT, Start};
+use tidewatch_service_kit::kafka::{self, Context, KafkaConfig, REQUEST_TIMEOUT, Start};
 
 use super::{
     STAGE,
@@ -147,7 +147,7 @@ fn await_decided(
         .map_err(SessionError::kafka("create consumer"))?;
     for &number in partitions {
         let end = |consumer: &BaseConsumer<Context>| {
-            let marks = consumer.fetch_watermarks(topic, number, REQUEST_TIMEOUT);
+            let marks = kafka::watermarks(consumer, topic, number);
             marks.map(|(_, end)| end).map_err(SessionError::kafka("read watermarks"))
         };
         let wanted = end(&all)?;

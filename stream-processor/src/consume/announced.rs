@@ -16,7 +16,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 use tidewatch_schemas::{Layout, decode};
-use tidewatch_service_kit::kafka::{Context, KafkaConfig, REQUEST_TIMEOUT};
+use tidewatch_service_kit::kafka::{self, Context, KafkaConfig, REQUEST_TIMEOUT};
 
 use crate::{error::SessionError, layout::write_layout, metrics::ProcessorMetrics};
 
@@ -91,6 +91,14 @@ impl<'a> Announcements<'a> {
         Ok(found)
     }
 
+    /// Lets the client say what it has to say: unasked, it would tell of an outage when it is long over.
+    pub(super) fn serve(&self) {
+        if let Some(consumer) = &self.consumer {
+            // fetches nothing while it is paused; what was fetched before is read again from where we are
+            consumer.poll(Duration::ZERO);
+        }
+    }
+
     fn read(&mut self, id: i64) -> Result<Option<Arc<[u8]>>, KafkaError> {
         let consumer = match self.consumer.take() {
             Some(consumer) => consumer,
@@ -118,7 +126,7 @@ impl<'a> Announcements<'a> {
         consumer: &BaseConsumer<Context>,
         id: i64,
     ) -> Result<Option<Arc<[u8]>>, KafkaError> {
-        let (low, high) = consumer.fetch_watermarks(&self.topic, PARTITION, REQUEST_TIMEOUT)?;
+        let (low, high) = kafka::watermarks(consumer, &self.topic, PARTITION)?;
         if self.kept.dropped {
             self.next = 0;
             self.kept.dropped = false;
