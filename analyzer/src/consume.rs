@@ -341,7 +341,9 @@ impl Session<'_> {
         publisher.commit(group, &cuts)?;
         let outputs = cuts.iter().flat_map(|cut| &cut.outputs);
         self.setup.metrics.record_commit(begun.elapsed().as_secs_f64(), outputs);
-        cuts.iter().for_each(|cut| self.setup.metrics.record_snapshots(cut.snapshots));
+        for cut in &cuts {
+            self.setup.metrics.record_snapshots(cut.snapshots);
+        }
         Ok(())
     }
 

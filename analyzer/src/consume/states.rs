@@ -140,7 +140,9 @@ mod tests {
 
     fn found(entries: &[Entry], low_water: Option<i64>, snapshots: usize) -> Found {
         let mut shelf = Shelf::default();
-        entries.iter().for_each(|entry| shelf.put(&entry.key, entry.payload.as_deref()));
+        for entry in entries {
+            shelf.put(&entry.key, entry.payload.as_deref());
+        }
         Found::read(shelf, 100, Committed { stamp: 0, low_water, snapshots })
     }
 

@@ -178,7 +178,9 @@ impl<T: Keep> Keep for Box<T> {
 impl<T: Keep> Keep for Box<[T]> {
     fn keep(&self, out: &mut Vec<u8>) {
         keep_length(self.len(), out);
-        self.iter().for_each(|value| value.keep(out));
+        for value in self {
+            value.keep(out);
+        }
     }
 
     fn recall(from: &mut &[u8]) -> Option<Self> {
@@ -189,7 +191,9 @@ impl<T: Keep> Keep for Box<[T]> {
 impl<T: Keep> Keep for Vec<T> {
     fn keep(&self, out: &mut Vec<u8>) {
         keep_length(self.len(), out);
-        self.iter().for_each(|value| value.keep(out));
+        for value in self {
+            value.keep(out);
+        }
     }
 
     fn recall(from: &mut &[u8]) -> Option<Self> {
@@ -201,7 +205,9 @@ impl<T: Keep> Keep for Vec<T> {
 impl<T: Keep> Keep for VecDeque<T> {
     fn keep(&self, out: &mut Vec<u8>) {
         keep_length(self.len(), out);
-        self.iter().for_each(|value| value.keep(out));
+        for value in self {
+            value.keep(out);
+        }
     }
 
     fn recall(from: &mut &[u8]) -> Option<Self> {
@@ -212,7 +218,9 @@ impl<T: Keep> Keep for VecDeque<T> {
 impl<T: Keep + Ord> Keep for BTreeSet<T> {
     fn keep(&self, out: &mut Vec<u8>) {
         keep_length(self.len(), out);
-        self.iter().for_each(|value| value.keep(out));
+        for value in self {
+            value.keep(out);
+        }
     }
 
     fn recall(from: &mut &[u8]) -> Option<Self> {
@@ -249,7 +257,9 @@ impl<A: Keep, B: Keep> Keep for (A, B) {
 
 impl<T: Keep, const N: usize> Keep for [T; N] {
     fn keep(&self, out: &mut Vec<u8>) {
-        self.iter().for_each(|value| value.keep(out));
+        for value in self {
+            value.keep(out);
+        }
     }
 
     fn recall(from: &mut &[u8]) -> Option<Self> {

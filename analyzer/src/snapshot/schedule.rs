@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn everybody_takes_a_turn_in_ten_minutes_and_never_all_at_once() {
-        let mut schedule = Schedule::new(Duration::from_secs(600));
+        let mut schedule = Schedule::new(Duration::from_mins(10));
         let mut turns: BTreeMap<String, Vec<i64>> = BTreeMap::new();
         for window in 0..360 {
             let end = T0 + window * 10_000;
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_low_water_is_what_somebody_needs() {
-        let mut schedule = Schedule::new(Duration::from_secs(600));
+        let mut schedule = Schedule::new(Duration::from_mins(10));
         assert_eq!(schedule.low_water(7), 7);
         schedule.took("a", 3, T0);
         schedule.took("b", 5, T0);
@@ -166,10 +166,10 @@ mod tests {
 
     #[test]
     fn who_comes_back_keeps_its_turn() {
-        let mut before = Schedule::new(Duration::from_secs(600));
+        let mut before = Schedule::new(Duration::from_mins(10));
         before.took("a", 0, T0);
         before.written("a", 1, 1);
-        let mut after = Schedule::new(Duration::from_secs(600));
+        let mut after = Schedule::new(Duration::from_mins(10));
         after.restored("a", Place { offset: 1, clock: T0, pieces: 1 });
         for second in 0..1_300 {
             before.took("b", 2, T0 + second * 1_000);

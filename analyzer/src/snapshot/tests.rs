@@ -14,7 +14,9 @@ fn noise(length: usize) -> Vec<u8> {
 
 fn opened(entries: &[Entry]) -> BTreeMap<String, Result<Whole, Unusable>> {
     let mut shelf = Shelf::default();
-    entries.iter().for_each(|entry| shelf.put(&entry.key, entry.payload.as_deref()));
+    for entry in entries {
+        shelf.put(&entry.key, entry.payload.as_deref());
+    }
     shelf.open().collect()
 }
 
