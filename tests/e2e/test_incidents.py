@@ -115,3 +115,7 @@ def test_an_incident_is_told_from_its_first_alert_to_its_end(shared, trouble):
     assert (over["state"], over["started"]) == ("resolved", one["started"]) and over["ended"] > over["started"]
     assert [found["alert_id"] for found in over["alerts"]] == [alert["alert_id"]]
     assert shared.get("/api/v1/incidents", server=SERVER, state="firing").json() == []
+    # what was over before the time asked for is left out
+    for since, is_there in ((over["started"], True), (over["ended"], True), ("now", False)):
+        since_then = shared.get("/api/v1/incidents", server=SERVER, **{"from": since}).json()
+        assert (alert["incident_id"] in {found["id"] for found in since_then}) == is_there, since

@@ -146,6 +146,10 @@ impl History {
             if query.server_id.is_some() {
                 sql += " AND a.incident_id IN (SELECT o.incident_id FROM alerts o WHERE o.server_id = $2)";
             }
+            if query.from_ms.is_some() {
+                sql += " AND a.incident_id IN (SELECT o.incident_id FROM alerts o
+                         WHERE o.status = 'firing' OR coalesce(o.ends_at, o.updated_at) >= $3)";
+            }
             sql += " ORDER BY a.starts_at DESC, a.alert_id LIMIT $5";
             let rows = sqlx::query(AssertSqlSafe(sql))
                 .bind(query.firing)
