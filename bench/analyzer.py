@@ -1,4 +1,4 @@
-"""make bench-analyzer: what the analyzer's core costs: values a second, bytes a series, the silent replay; Random Cut Forest beside it.
+"""make bench-analyzer: what the analyzer's core costs: values a second, bytes a series, snapshots, the silent replay; Random Cut Forest beside it.
 
 In: PARTS (core forest), QUICK=1 for a trial with few series. Out: bench/results/analyzer.json and a line in bench/RESULTS.md. Keeps:
 CPU time of one thread, no Kafka; the forest is shown the very values that the core was, one after the other in one run.
@@ -69,6 +69,10 @@ class Bench:
         self.report.add("core.replay", replay["cpu_seconds"], what, unit="CPU-s")
         self.report.add("core.replay_decoding", facts["decode_seconds_a_value"] * replay["values"], what, unit="CPU-s")
         self.report.add("core.go_live", facts["go_live_seconds"], unit="CPU-s")
+        memory, every = facts["memory"], {"name": "all servers once", "series": facts["series"]}
+        self.report.add("core.snapshot_write", memory["write_seconds"], every, unit="CPU-s")
+        self.report.add("core.snapshot_read", memory["read_seconds"], every, unit="CPU-s")
+        self.report.add("core.snapshot_bytes", memory["bytes"] / facts["series"], unit="B a series")
 
     def forest(self) -> None:
         with tempfile.TemporaryDirectory(prefix="tidewatch-bench-") as folder:

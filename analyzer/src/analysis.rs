@@ -78,11 +78,11 @@ pub struct Sizes {
 
 /// A server that was kept, read back.
 #[derive(Debug)]
-pub(crate) struct Kept(Remembered);
+pub struct Kept(Remembered);
 
 impl Kept {
     /// `None` when the bytes are no server of this version.
-    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+    pub fn read(bytes: &[u8]) -> Option<Self> {
         Remembered::read(bytes).map(Self)
     }
 }
@@ -135,13 +135,13 @@ impl Analysis {
     }
 
     /// Before the replay, after [`Self::recall`]: a server as it was kept.
-    pub(crate) fn restore(&mut self, name: &str, kept: Kept) {
+    pub fn restore(&mut self, name: &str, kept: Kept) {
         let memory = self.memory.remove(name).unwrap_or_default();
         self.servers.insert(name.to_owned(), kept.0.under(&self.rules, name, memory));
     }
 
     /// A server's whole state; what it is remembered for stands in the alert topic.
-    pub(crate) fn keep(&self, name: &str) -> Option<Vec<u8>> {
+    pub fn keep(&self, name: &str) -> Option<Vec<u8>> {
         self.servers.get(name).map(|server| server.keep(&self.rules))
     }
 

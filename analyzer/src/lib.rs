@@ -24,7 +24,7 @@ mod publish;
 pub mod rehearse;
 mod rulebook;
 pub mod rules;
-mod snapshot;
+pub mod snapshot;
 pub mod trend;
 
 pub use config::{AlertsFormat, Config};

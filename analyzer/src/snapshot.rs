@@ -30,14 +30,14 @@ const BETWEEN: u8 = 0;
 
 /// A record to write; without a payload it deletes what was there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) key: Vec<u8>,
-    pub(crate) payload: Option<Vec<u8>>,
+pub struct Entry {
+    pub key: Vec<u8>,
+    pub payload: Option<Vec<u8>>,
 }
 
 /// Why a snapshot can't be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unusable {
+pub enum Unusable {
     #[error("it is torn: not whole, or its checksum is wrong")]
     Torn,
     #[error("it is of format {0}, older than {current}", current = VERSION)]
@@ -62,26 +62,26 @@ impl Unusable {
 
 /// Where in the log a snapshot was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// It contains everything of its server below.
-    pub(crate) offset: i64,
+    pub offset: i64,
     /// The time of the partition's windows then, milliseconds since 1970.
-    pub(crate) clock: i64,
+    pub clock: i64,
     /// How many records it is.
-    pub(crate) pieces: u16,
+    pub pieces: u16,
 }
 
 keep_fields!(Place { offset, clock, pieces });
 
 /// A state that came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Whole {
-    pub(crate) place: Place,
-    pub(crate) state: Vec<u8>,
+pub struct Whole {
+    pub place: Place,
+    pub state: Vec<u8>,
 }
 
 /// A state as records.
-pub(crate) fn seal(server: &str, offset: i64, clock: i64, state: &[u8]) -> io::Result<Vec<Entry>> {
+pub fn seal(server: &str, offset: i64, clock: i64, state: &[u8]) -> io::Result<Vec<Entry>> {
     let packed = zstd::encode_all(state, LEVEL)?;
     let pieces = u16::try_from(packed.len().div_ceil(PIECE_BYTES))
         .map_err(|_| io::Error::other("more pieces than there are numbers"))?;
@@ -144,13 +144,13 @@ fn piece(key: &[u8], number: u16, payload: &[u8]) -> Result<Piece, Unusable> {
 
 /// The records of a partition, as far as they were read.
 #[derive(Debug, Default)]
-pub(crate) struct Shelf {
+pub struct Shelf {
     servers: BTreeMap<String, BTreeMap<u16, Result<Piece, Unusable>>>,
 }
 
 impl Shelf {
     /// Takes a record; the newest one of a key counts.
-    pub(crate) fn put(&mut self, key: &[u8], payload: Option<&[u8]>) {
+    pub fn put(&mut self, key: &[u8], payload: Option<&[u8]>) {
         let (name, number) = match key.iter().position(|byte| *byte == BETWEEN) {
             None => (key, 0),
             Some(end) => match key[end + 1..].try_into() {
@@ -177,7 +177,7 @@ impl Shelf {
     }
 
     /// The state of each server, or why it can't be used.
-    pub(crate) fn open(self) -> impl Iterator<Item = (String, Result<Whole, Unusable>)> {
+    pub fn open(self) -> impl Iterator<Item = (String, Result<Whole, Unusable>)> {
         self.servers.into_iter().map(|(server, pieces)| (server, whole(pieces)))
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    error::{KafkaError, KafkaResult},
     message::BorrowedMessage,
 };
 use tidewatch_schemas::{Alert, decode};
@@ -119,10 +119,16 @@ fn read_states(kafka: &KafkaConfig, starts: &[Start]) -> KafkaResult<BTreeMap<i3
         let shelf = shelves.entry(message.partition()).or_default();
         shelf.put(message.key().unwrap_or_default(), message.payload());
     });
-    read.map_err(|error| match error {
-        SessionError::Kafka { source, .. } => source,
-        _ => KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut),
-    })?;
+    match read {
+        Ok(()) => {}
+        // half of them may be older than the commit: none is used
+        Err(error @ SessionError::Restore { .. }) => {
+            tracing::warn!(%error, "do without snapshots");
+            shelves.clear();
+        }
+        Err(SessionError::Kafka { source, .. }) => return Err(source),
+        Err(_) => return Err(KafkaError::Canceled),
+    }
     let found = commits.into_iter().map(|(number, (high_water, committed))| {
         let shelf = shelves.remove(&number).unwrap_or_default();
         (number, Found::read(shelf, high_water, committed))

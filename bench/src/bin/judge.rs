@@ -1,4 +1,5 @@
-//! Times the analyzer's core, without Kafka: the silent replay of a new owner, then windows as they come.
+//! Times the analyzer's core, without Kafka: the silent replay of a new owner, then windows as they come, then a snapshot of
+//! every server and another owner's reading of them.
 //!
 //! In: how many series, how many windows of either. Out: one line of JSON, and with `--values` a file of what the detectors of
 //! the series were shown, for a peer to be shown the same. Keeps: only the core is timed, neither the making of windows nor
@@ -14,8 +15,9 @@ use std::{
 
 use clap::Parser;
 use tidewatch_analyzer::{
-    analysis::{Analysis, Output, Said, Sight, Taken},
-    rules,
+    analysis::{Analysis, Kept, Output, Said, Sight, Taken},
+    rules::{self, RuleSet},
+    snapshot::{self, Shelf},
 };
 use tidewatch_bench::{
     Result,
@@ -66,9 +68,9 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let hosts = fleet(args.seed, args.series);
     let series: usize = hosts.iter().map(|host| host.values().len()).sum();
-    let rules = rules::parse(rules::BUILT_IN, Path::new("deploy/rules/host.yaml"))?;
+    let rules = Arc::new(rules::parse(rules::BUILT_IN, Path::new("deploy/rules/host.yaml"))?);
     let mut judge = Judge {
-        analysis: Analysis::new(Arc::new(rules)),
+        analysis: Analysis::new(Arc::clone(&rules)),
         hosts,
         out: Vec::new(),
         anomalies: 0,
@@ -94,6 +96,7 @@ fn main() -> Result<()> {
         "resident_bytes": resident,
         "told_bytes": judge.analysis.sizes().bytes,
         "decode_seconds_a_value": decoding(&judge.hosts)?,
+        "memory": memory(&judge, &rules)?,
         "anomalies": judge.anomalies,
         "alerts": judge.alerts,
     });
@@ -157,6 +160,36 @@ impl Judge {
         }
         Ok(phase)
     }
+}
+
+/// Every server's snapshot, made and read back by another owner.
+fn memory(judge: &Judge, rules: &Arc<RuleSet>) -> Result<serde_json::Value> {
+    let began = cpu_seconds();
+    let mut entries = Vec::new();
+    for host in &judge.hosts {
+        let name = &host.frame().server;
+        let state = judge.analysis.keep(name).ok_or("a server that was judged is not known")?;
+        entries.extend(snapshot::seal(name, 1, 0, &state)?);
+    }
+    let write_seconds = cpu_seconds() - began;
+    let began = cpu_seconds();
+    let mut shelf = Shelf::default();
+    for entry in &entries {
+        shelf.put(&entry.key, entry.payload.as_deref());
+    }
+    let mut restored = Analysis::new(Arc::clone(rules));
+    let mut servers = 0;
+    for (name, whole) in shelf.open() {
+        let kept = Kept::read(&whole?.state).ok_or("a snapshot can't be read back")?;
+        restored.restore(&name, kept);
+        servers += 1;
+    }
+    let read_seconds = cpu_seconds() - began;
+    if servers != judge.hosts.len() || restored.sizes().series != judge.analysis.sizes().series {
+        return Err("not every server came back".into());
+    }
+    let bytes: usize = entries.iter().filter_map(|entry| entry.payload.as_ref()).map(Vec::len).sum();
+    Ok(serde_json::json!({ "write_seconds": write_seconds, "read_seconds": read_seconds, "bytes": bytes }))
 }
 
 /// What it costs to read a record before the core can judge it.
