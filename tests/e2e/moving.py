@@ -46,7 +46,7 @@ LATE, LETTERS, LAYOUTS = "metrics.late", "dead-letter.stream-processor", "metric
 # of traffic at least: longer than the lateness, so that some of it is late
 LOAD_SECONDS = 12.0
 # a transaction that nobody ends is aborted by the broker after 15 s, which it looks for every 10 s; a restart comes on top
-PATIENCE = 90.0
+PATIENCE = 150.0
 ANSWER = 10.0
 
 

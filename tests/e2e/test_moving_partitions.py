@@ -24,7 +24,7 @@ from pipeline import figure
 MOST, LEAST, SECONDS = 60, 20, 480
 ASKED = os.environ.get("TIDEWATCH_MOVING_RUNS")
 FIRST_SEED = int(os.environ.get("TIDEWATCH_MOVING_SEED") or 1)
-PARALLEL = int(os.environ.get("TIDEWATCH_MOVING_PARALLEL") or 8)
+PARALLEL = int(os.environ.get("TIDEWATCH_MOVING_PARALLEL") or 6)
 
 
 @pytest.fixture(scope="module")

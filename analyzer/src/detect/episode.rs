@@ -33,11 +33,16 @@ pub(super) struct Said {
 
 impl Episode {
     pub(super) fn step(&mut self, raw: f64) -> Said {
+        self.step_on(raw, false)
+    }
+
+    /// `goes_on`: what is odd belongs to the episode before, however long nothing was.
+    pub(super) fn step_on(&mut self, raw: f64, goes_on: bool) -> Said {
         self.since = self.since.saturating_add(1);
         if raw < 1.0 {
             return Said { score: raw, begins: false };
         }
-        let begins = self.since > QUIET;
+        let begins = self.since > QUIET && !goes_on;
         self.since = 0;
         if begins || raw > LOUDER * self.loudest {
             self.loudest = raw;

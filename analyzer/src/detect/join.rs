@@ -22,6 +22,8 @@ const NOVELTY_AT_ONE: f64 = 6.5;
 const PERIOD: f64 = 7.0 * 86_400.0;
 /// As [`Loud`] moves its own bar.
 const STEP: f64 = 0.15;
+/// Points without anything odd after which something new is another episode: what is short or flat is looked for among as many.
+const CALM: u32 = 50;
 
 /// What is said of one value of a series.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,6 +95,8 @@ pub struct Joined {
     episode: Episode,
     /// How far the bar of novelty is raised, in log units.
     raised: f64,
+    /// Points since something was odd.
+    calm: u32,
     before: Option<f64>,
 }
 
@@ -110,7 +114,12 @@ impl Joined {
         let rarity = point.and_then(|(at, mean)| self.novelty.step(at, mean));
         let novelty = rarity.map_or(0.0, |rarity| rarity.sum() / (NOVELTY_AT_ONE * self.raised.exp()));
         let raw = judgement.score.max(novelty);
-        let Said { score, begins } = self.episode.step(raw);
+        self.calm = self.calm.saturating_add(u32::from(rarity.is_some()));
+        let goes_on = judgement.score < 1.0 && self.calm <= CALM;
+        if raw >= 1.0 {
+            self.calm = 0;
+        }
+        let Said { score, begins } = self.episode.step_on(raw, goes_on);
         if begins {
             self.raised += STEP;
         }
@@ -193,7 +202,7 @@ impl JoinedServer {
     }
 }
 
-crate::snapshot::keep_fields!(Joined { loud, grid, novelty, episode, raised, before });
+crate::snapshot::keep_fields!(Joined { loud, grid, novelty, episode, raised, calm, before });
 
 #[cfg(test)]
 mod tests;

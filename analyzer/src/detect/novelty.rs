@@ -17,7 +17,7 @@ mod solo;
 mod still;
 mod tail;
 
-use seasons::Seasons;
+use seasons::{Now, Seasons};
 use shape::{KEPT, Past};
 pub use solo::Solo;
 pub(crate) use still::Sleeper;
@@ -81,8 +81,11 @@ pub struct Novelty {
     past: Past,
     day: Seasons<24>,
     week: Seasons<168>,
+    now: Now,
     /// The last residuals against the hour of the day.
     recent: [f64; SMOOTH as usize],
+    /// The same against the hour of the week, where that is known from an earlier week.
+    recent_by_week: [f64; SMOOTH as usize],
     first: f64,
     mean: f64,
     variance: f64,
@@ -99,7 +102,9 @@ impl Default for Novelty {
             past: Past::default(),
             day: Seasons::default(),
             week: Seasons::default(),
+            now: Now::default(),
             recent: [0.0; SMOOTH as usize],
+            recent_by_week: [0.0; SMOOTH as usize],
             first: 0.0,
             mean: 0.0,
             variance: 0.0,
@@ -110,8 +115,18 @@ impl Default for Novelty {
 }
 
 impl Novelty {
-    /// Judges a value and then learns from it; `None` for one that is not finite.
+    /// Judges a value as the reference does and then learns from it; `None` for one that is not finite.
     pub fn step(&mut self, seconds: f64, value: f64) -> Option<Rarity> {
+        self.judge(seconds, value, false)
+    }
+
+    /// The same, but what the hour of the week explains is not off for the hour of the day: weekends and nights are rare
+    /// among a few days.
+    pub fn step_by_week(&mut self, seconds: f64, value: f64) -> Option<Rarity> {
+        self.judge(seconds, value, true)
+    }
+
+    fn judge(&mut self, seconds: f64, value: f64, by_week: bool) -> Option<Rarity> {
         if !value.is_finite() {
             return None;
         }
@@ -119,7 +134,7 @@ impl Novelty {
         if self.t == 0 {
             self.first = value;
         }
-        let residuals = self.residuals(seconds, value - self.first);
+        let residuals = self.residuals(seconds, value - self.first, by_week);
         let noise = NOISE * (self.variance.sqrt() + LEAST);
         // ratios have a scale of their own
         let floors = [NOISE, noise, noise, NOISE, noise];
@@ -142,12 +157,20 @@ impl Novelty {
     }
 
     /// How odd `x` is in each way, before the baselines learn from it.
-    fn residuals(&mut self, seconds: f64, x: f64) -> [f64; KINDS] {
+    fn residuals(&mut self, seconds: f64, x: f64, by_week: bool) -> [f64; KINDS] {
         let far = self.far(x);
-        self.recent[(self.t % SMOOTH) as usize] = self.day.step(seconds, x);
+        self.now.is(seconds, self.week.visits());
+        let (off_day, off_week) = (self.day.step(seconds, x), self.week.step(seconds, x));
+        let place = (self.t % SMOOTH) as usize;
+        self.recent[place] = off_day;
+        self.recent_by_week[place] = if self.now.knows_week() { off_week } else { off_day };
         let count = self.t.saturating_add(1).min(SMOOTH);
-        let off_hour = (self.recent[..count as usize].iter().sum::<f64>() / f64::from(count)).abs();
-        let off_week = self.week.step(seconds, x).abs();
+        let smooth = |recent: &[f64]| (recent[..count as usize].iter().sum::<f64>() / f64::from(count)).abs();
+        let mut off_hour = smooth(&self.recent);
+        if by_week && self.now.knows_week() {
+            off_hour = off_hour.min(smooth(&self.recent_by_week));
+        }
+        let off_week = off_week.abs();
         self.past.push(x);
         let mut room = [0.0; KEPT];
         let values = self.past.unroll(&mut room);
@@ -169,7 +192,20 @@ impl Novelty {
     }
 }
 
-crate::snapshot::keep_fields!(Novelty { tails, past, day, week, recent, first, mean, variance, spread, t });
+crate::snapshot::keep_fields!(Novelty {
+    tails,
+    past,
+    day,
+    week,
+    now,
+    recent,
+    recent_by_week,
+    first,
+    mean,
+    variance,
+    spread,
+    t
+});
 crate::snapshot::keep_variants!(Kind { 0 = Far, 1 = OffHour, 2 = OffWeek, 3 = Flat, 4 = Shape });
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ const HIGH: f64 = 0.99;
 const LEAST: f64 = 1.0;
 /// Rows after which the histogram's counts are halved.
 const HALF: u32 = 20_000;
+/// How much higher the bar of a new server stands: what is usual here is known after a day, and until then this comes down
+/// evenly.
+const NEW: f64 = 2.0;
 /// Rows before anything is said.
 const QUIET_START: u32 = 2 * super::loud::WARMUP;
 
@@ -83,6 +86,8 @@ impl Surprise {
 #[derive(Debug, Clone)]
 pub struct Together {
     bar: f64,
+    /// For how many windows the server is new.
+    new: f64,
     count: [f64; LEVELS + 1],
     total: f64,
     usual: f64,
@@ -94,9 +99,14 @@ impl Together {
     /// `interval` in seconds: fewer windows a day are fewer chances of a false alarm, so the bar goes with the logarithm
     /// of windows a day.
     pub fn new(interval: f64) -> Self {
-        let a_day = (86_400.0 / interval).max(48.0);
+        Self { new: a_day(interval), ..Self::of_a_known_server(interval) }
+    }
+
+    /// The same without the higher bar of the first day, as the reference has it.
+    fn of_a_known_server(interval: f64) -> Self {
         Self {
-            bar: SERVER_AT_ONE * a_day.ln() / 1_440.0_f64.ln(),
+            bar: SERVER_AT_ONE * a_day(interval).ln() / 1_440.0_f64.ln(),
+            new: 0.0,
             count: [0.0; LEVELS + 1],
             total: 0.0,
             usual: LEAST,
@@ -108,7 +118,7 @@ impl Together {
     /// Judges a window and then learns from it.
     pub fn step(&mut self, surprise: &Surprise) -> Verdict {
         let sum = surprise.sum();
-        let raw = if self.is_warm() { sum / (self.bar * self.usual.max(LEAST).sqrt()) } else { 0.0 };
+        let raw = if self.is_warm() { sum / (self.bar() * self.usual.max(LEAST).sqrt()) } else { 0.0 };
         let score = self.episode.step(raw).score;
         self.learn(sum);
         Verdict { score, raw }
@@ -116,6 +126,12 @@ impl Together {
 
     pub fn is_warm(&self) -> bool {
         self.t >= QUIET_START
+    }
+
+    fn bar(&self) -> f64 {
+        let t = f64::from(self.t);
+        let left = if t < self.new { 1.0 - t / self.new } else { 0.0 };
+        self.bar * (1.0 + NEW * left)
     }
 
     fn learn(&mut self, sum: f64) {
@@ -139,7 +155,12 @@ impl Together {
     }
 }
 
-crate::snapshot::keep_fields!(Together { bar, count, total, usual, episode, t });
+/// Windows a day.
+fn a_day(interval: f64) -> f64 {
+    (86_400.0 / interval).max(48.0)
+}
+
+crate::snapshot::keep_fields!(Together { bar, new, count, total, usual, episode, t });
 
 #[cfg(test)]
 mod tests;

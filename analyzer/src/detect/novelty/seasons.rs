@@ -23,15 +23,46 @@ impl<const HOURS: usize> Default for Seasons<HOURS> {
     }
 }
 
+fn hour_of<const HOURS: usize>(seconds: f64) -> usize {
+    // the remainder of a time just before zero may be rounded up to a whole round
+    ((seconds / HOUR).rem_euclid(HOURS as f64) as usize).min(HOURS - 1)
+}
+
 /// Counts a value of this time; gives its hour.
 pub(super) fn visit<const HOURS: usize>(visits: &mut [u8; HOURS], seconds: f64) -> usize {
-    // the remainder of a time just before zero may be rounded up to a whole round
-    let hour = ((seconds / HOUR).rem_euclid(HOURS as f64) as usize).min(HOURS - 1);
+    let hour = hour_of::<HOURS>(seconds);
     visits[hour] = (visits[hour] + 1).min(ALIKE);
     hour
 }
 
+/// The hour it is, and whether this hour of the week was seen in an earlier week.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Now {
+    /// Counted from 1970.
+    hour: f64,
+    knows_week: bool,
+}
+
+impl Now {
+    /// Before the visit.
+    pub(super) fn is(&mut self, seconds: f64, week: &[u8; 168]) {
+        let hour = (seconds / HOUR).floor();
+        if hour != self.hour {
+            self.hour = hour;
+            self.knows_week = week[hour_of::<168>(seconds)] > 0;
+        }
+    }
+
+    pub(super) fn knows_week(&self) -> bool {
+        self.knows_week
+    }
+}
+
 impl<const HOURS: usize> Seasons<HOURS> {
+    pub(super) fn visits(&self) -> &[u8; HOURS] {
+        &self.visits
+    }
+
     /// What is known of values that were all nothing.
     pub(super) fn of_nothing(visits: [u8; HOURS]) -> Self {
         Self { levels: [0.0; HOURS], visits }
@@ -48,6 +79,8 @@ impl<const HOURS: usize> Seasons<HOURS> {
         residual
     }
 }
+
+crate::snapshot::keep_fields!(Now { hour, knows_week });
 
 impl<const HOURS: usize> Keep for Seasons<HOURS> {
     fn keep(&self, out: &mut Vec<u8>) {
@@ -83,6 +116,22 @@ mod tests {
         week.step(-1e-12, 3.0);
         week.step(1e300, 3.0);
         week.step(f64::NAN, 3.0);
+    }
+
+    #[test]
+    fn an_hour_of_the_week_is_known_from_its_second_week_on() {
+        let (mut week, mut now) = (Seasons::<168>::default(), Now::default());
+        let mut knows = |seconds: f64| {
+            now.is(seconds, week.visits());
+            week.step(seconds, 1.0);
+            now.knows_week()
+        };
+        let (begin, a_week) = (1.6e9, 7.0 * 86_400.0);
+        for after in [0.0, 300.0, 86_400.0] {
+            assert!(!knows(begin + after), "{after}");
+        }
+        assert!(knows(begin + a_week) && knows(begin + a_week + 300.0));
+        assert!(!knows(begin + a_week + 2.0 * 86_400.0), "nothing came at this hour");
     }
 
     #[test]

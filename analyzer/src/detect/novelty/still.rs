@@ -1,11 +1,11 @@
 //! Novelty of a series that may never move: until it does, only what can't be told afterwards is kept.
 //!
 //! In: time and value. Out: rarities. Keeps: what is said and what is known are those of a [`Novelty`] that was there from the
-//! first value on, to the bit; a series that never moved takes 200 bytes in place of three kilobytes.
+//! first value on, to the bit; a series that never moved takes 220 bytes in place of three kilobytes.
 
 use super::{
     LARGEST, Novelty, Rarity,
-    seasons::{Seasons, visit},
+    seasons::{Now, Seasons, visit},
 };
 use crate::snapshot::Keep;
 
@@ -27,6 +27,7 @@ pub(crate) struct Still {
     /// In which hours they came.
     day: [u8; 24],
     week: [u8; 168],
+    now: Now,
 }
 
 impl Sleeper {
@@ -37,9 +38,9 @@ impl Sleeper {
         }
         let value = value.clamp(-LARGEST, LARGEST);
         match self {
-            Self::Awake(novelty) => novelty.step(seconds, value),
+            Self::Awake(novelty) => novelty.step_by_week(seconds, value),
             Self::New => {
-                let mut still = Still { value, t: 0, day: [0; 24], week: [0; 168] };
+                let mut still = Still { value, t: 0, day: [0; 24], week: [0; 168], now: Now::default() };
                 still.pass(seconds);
                 *self = Self::Still(Box::new(still));
                 Some(Rarity::default())
@@ -51,7 +52,7 @@ impl Sleeper {
             }
             Self::Still(still) => {
                 let mut novelty = Box::new(still.wake());
-                let rarity = novelty.step(seconds, value);
+                let rarity = novelty.step_by_week(seconds, value);
                 *self = Self::Awake(novelty);
                 rarity
             }
@@ -71,6 +72,7 @@ impl Sleeper {
 impl Still {
     fn pass(&mut self, seconds: f64) {
         self.t = self.t.saturating_add(1);
+        self.now.is(seconds, &self.week);
         visit(&mut self.day, seconds);
         visit(&mut self.week, seconds);
     }
@@ -82,6 +84,7 @@ impl Still {
             t: self.t,
             day: Seasons::of_nothing(self.day),
             week: Seasons::of_nothing(self.week),
+            now: self.now.clone(),
             ..Novelty::default()
         };
         for now in 0..self.t {
@@ -95,7 +98,7 @@ impl Still {
     }
 }
 
-crate::snapshot::keep_fields!(Still { value, t, day, week });
+crate::snapshot::keep_fields!(Still { value, t, day, week, now });
 
 impl Keep for Sleeper {
     fn keep(&self, out: &mut Vec<u8>) {
@@ -134,7 +137,7 @@ mod tests {
         for t in 0..10_000_u32 {
             assert_eq!(sleeper.step(f64::from(t) * 300.0, 0.1), Some(Rarity::default()));
         }
-        assert!(sleeper.heap_bytes() <= 208, "{}", sleeper.heap_bytes());
+        assert!(sleeper.heap_bytes() <= 224, "{}", sleeper.heap_bytes());
         sleeper.step(3e6, 0.2);
         assert_eq!(sleeper.heap_bytes(), size_of::<Novelty>());
     }
@@ -151,7 +154,7 @@ mod tests {
             let values = std::iter::repeat_n(value, still as usize).chain(moved);
             for (t, value) in (0_u32..).zip(values) {
                 let seconds = 1.6e9 + f64::from(t) * step;
-                prop_assert_eq!(sleeper.step(seconds, value), awake.step(seconds, value));
+                prop_assert_eq!(sleeper.step(seconds, value), awake.step_by_week(seconds, value));
             }
             if let Sleeper::Awake(novelty) = &sleeper {
                 prop_assert_eq!(format!("{novelty:?}"), format!("{awake:?}"));

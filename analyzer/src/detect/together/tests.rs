@@ -6,7 +6,7 @@ const REFERENCE: &str = include_str!("../../../tests/fixtures/together.csv");
 
 #[test]
 fn scores_equal_those_of_the_reference() {
-    let mut together = Together::new(10.0);
+    let mut together = Together::of_a_known_server(10.0);
     let (mut spoken, mut hushed) = (0, 0);
     for line in REFERENCE.lines().skip(1) {
         let row: Vec<f64> = line.split(',').map(|field| field.parse().unwrap()).collect();
@@ -31,6 +31,26 @@ fn nothing_is_said_while_warming_up() {
         assert_eq!(together.step(&Surprise::default()), Verdict { score: 0.0, raw: 0.0 });
     }
     assert!(together.step(&loudest).score > 1.0);
+}
+
+#[test]
+fn the_bar_of_a_new_server_comes_down_within_a_day() {
+    let (mut new, mut known) = (Together::new(300.0), Together::of_a_known_server(300.0));
+    let mut some = Surprise::default();
+    (0..MOST).for_each(|series| some.add(series, 9.0));
+    let mut higher = Vec::new();
+    for row in 1..=400 {
+        let odd = if row % 100 == 0 { some } else { Surprise::default() };
+        let (new, known) = (new.step(&odd).raw, known.step(&odd).raw);
+        if known > 0.0 {
+            higher.push(known / new);
+        }
+    }
+    // the 300 rows before are only learned from, and a day has 288
+    assert_eq!(higher, [1.0]);
+    let mut minutes = Together::new(60.0);
+    (0..720).for_each(|_| drop(minutes.step(&Surprise::default())));
+    assert!((minutes.bar() / minutes.bar - 2.0).abs() < 1e-12, "half a day");
 }
 
 #[test]
