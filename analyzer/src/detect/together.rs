@@ -24,7 +24,7 @@ const LEAST: f64 = 1.0;
 const HALF: u32 = 20_000;
 /// How much higher the bar of a new server stands: what is usual here is known after a day, and until then this comes down
 /// evenly.
-const NEW: f64 = 2.0;
+const NEW: f64 = 1.0;
 /// Rows before anything is said.
 const QUIET_START: u32 = 2 * super::loud::WARMUP;
 

@@ -37,7 +37,7 @@ pub(super) fn log(seed: u64, windows: i64) -> Vec<AggregateFrame> {
     for window in 0..windows {
         for (server, wild) in ["a", "b"].iter().zip(&mut wild) {
             // calm at first, so that the models learn what calm is
-            if random.next() < if window < 320 { 0.003 } else { 0.03 } {
+            if random.next() < if window < 320 { 0.0 } else { 0.03 } {
                 *wild = window + 2 + (random.next() * 12.0) as i64;
             }
             let beyond = if window < *wild { 70.0 } else { 0.0 };

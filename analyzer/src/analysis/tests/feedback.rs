@@ -19,7 +19,7 @@ const FROM: i64 = SAID + 6;
 fn log() -> Vec<AggregateFrame> {
     let noise = |w: i64, k: i64| ((w * 7_919 + k * 104_729) % 101) as f64 / 50.0;
     let is_spike = |w: i64| (FIRST..FIRST + 3).contains(&w) || (SECOND..SECOND + 3).contains(&w);
-    let value = |w: i64, k: i64| 20.0 + noise(w, k) + if is_spike(w) { 12.0 } else { 0.0 };
+    let value = |w: i64, k: i64| 20.0 + noise(w, k) + if is_spike(w) { 48.0 } else { 0.0 };
     let values = |w: i64| -> Vec<_> {
         (0..).zip(NAMES).map(|(k, name)| (Series::gauge(name, ""), value(w, k))).collect()
     };

@@ -52,7 +52,7 @@ fn the_bar_of_a_new_server_comes_down_within_a_day() {
     for _ in 0..720 {
         minutes.step(&Surprise::default());
     }
-    assert!((minutes.bar() / minutes.bar - 2.0).abs() < 1e-12, "half a day");
+    assert!((minutes.bar() / minutes.bar - 1.5).abs() < 1e-12, "half a day");
 }
 
 #[test]
