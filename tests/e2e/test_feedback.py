@@ -22,7 +22,7 @@ rules:
 FEEDBACK = PREFIX + "analyzer.feedback"
 # told once, and told four times
 ONCE, OFTEN = "feedback-1", "feedback-2"
-WINDOWS, FIRST, SECOND = 600, 400, 750
+WINDOWS, FIRST, SECOND = 2_400, 400, 2_600
 SERIES = 12
 ODD = 6
 
@@ -58,7 +58,7 @@ class Story:
             for server in (ONCE, OFTEN):
                 values = [50 + self.random.gauss(0, 1) for _ in names]
                 if FIRST <= index < FIRST + 3 or SECOND <= index < SECOND + 3:
-                    values[:ODD] = [value + 24 for value in values[:ODD]]
+                    values[:ODD] = [value + 60 for value in values[:ODD]]
                 frame = window(server, self.at(index), index, names, values)
                 topics.send(self.client, PREFIX + "metrics.10s", server.encode(), contract.encode("aggregate_frame", frame))
         topics.flush(self.client)
