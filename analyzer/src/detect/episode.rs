@@ -78,6 +78,20 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_on_is_no_other_episode_however_long_nothing_was() {
+        let mut episode = Episode::default();
+        episode.step(2.0);
+        for goes_on in [true, false] {
+            for _ in 0..QUIET {
+                episode.step(0.0);
+            }
+            let said = episode.step_on(1.5, goes_on);
+            let score = if goes_on { HUSHED } else { 1.5 };
+            assert_eq!(said, Said { score, begins: !goes_on });
+        }
+    }
+
+    #[test]
     fn only_the_first_one_begins_an_episode() {
         let mut episode = Episode::default();
         assert!(episode.step(1.0).begins);

@@ -22,7 +22,7 @@ const NOVELTY_AT_ONE: f64 = 6.5;
 const PERIOD: f64 = 7.0 * 86_400.0;
 /// As [`Loud`] moves its own bar.
 const STEP: f64 = 0.15;
-/// Points without anything odd after which something new is another episode: what is short or flat is looked for among as many.
+/// Points without anything odd after which something new is another episode; a burst of flatness lasts as long.
 const CALM: u32 = 50;
 
 /// What is said of one value of a series.

@@ -1,3 +1,5 @@
+//! What raises a bar, how far, from when, and what is said of it.
+
 use tidewatch_schemas::{AlertStatus, NamedSeries, RelatedSeries, Severity};
 
 use super::*;

@@ -130,3 +130,27 @@ proptest! {
         prop_assert_eq!(&whole[..cut], &part[..]);
     }
 }
+
+#[test]
+fn a_weekend_is_not_off_for_the_hour_of_the_day_once_there_was_one() {
+    const A_DAY: i64 = 288;
+    let mut novelty = Novelty::default();
+    // a Thursday was the first day of 1970
+    let is_weekend = |point: i64| matches!(point / A_DAY % 7, 2 | 3);
+    let off_hour = |novelty: &Novelty, point: i64, by_week| {
+        let mut next = novelty.clone();
+        next.residuals(point as f64 * 300.0, 40.0, by_week)[Kind::OffHour as usize]
+    };
+    for week in 0..2 {
+        let saturday = (7 * week + 2) * A_DAY + A_DAY / 2;
+        for point in 7 * week * A_DAY..saturday {
+            novelty.step(point as f64 * 300.0, if is_weekend(point) { 40.0 } else { 0.0 });
+        }
+        let (by_day, by_either) = (off_hour(&novelty, saturday, false), off_hour(&novelty, saturday, true));
+        assert!(by_day > 10.0, "{week}: {by_day}");
+        assert!(if week == 0 { by_either == by_day } else { by_either < 1.0 }, "{week}: {by_either}");
+        for point in saturday..7 * (week + 1) * A_DAY {
+            novelty.step(point as f64 * 300.0, if is_weekend(point) { 40.0 } else { 0.0 });
+        }
+    }
+}
