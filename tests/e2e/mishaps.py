@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stack import wait_until
-
 BOTH = frozenset("ab")
 # a run has at least so many, of at least so many seconds; what takes long is not begun after the second figure
 LEAST, SHORTEST, LONGEST = 3, 8, 18
@@ -97,7 +95,7 @@ def hang_alone(run, who, rng):
     time.sleep(rng.uniform(0.5, 1.5))
     run.end(run.members[other(who)], gently=False)
     run.members[other(who)] = None
-    wait_until(lambda: run.describe()[0] == "Empty", 60, "a group without members", every=0.1)
+    run.await_empty()
     run.members[who].signal(signal.SIGCONT)
 
 

@@ -259,6 +259,9 @@ class Run:
     def await_expelled(self, instance):
         wait_until(lambda: self.owned(instance) is None, PATIENCE, f"the group does without {instance}", every=0.2)
 
+    def await_empty(self):
+        wait_until(lambda: self.describe()[0] == "Empty", PATIENCE, "a group without members", every=0.1)
+
     def ends(self, topic, partitions, isolation="read_uncommitted"):
         client = self.clients[isolation]
 
