@@ -8,6 +8,7 @@ mod grid;
 mod join;
 pub mod loud;
 pub mod novelty;
+mod stuck;
 pub mod together;
 
 pub use join::{Gathered, Joined, JoinedServer, Oddness, Opinion};

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use tidewatch_schemas::{Alert, AlertStatus, Anomaly, Labels, Series, Severity};
 
 use crate::{
-    detect::{Band, novelty::Kind},
+    detect::{Band, Oddness},
     rules::{Forecast, Measure, Of, Rule, Selector, Side, Threshold},
 };
 
@@ -39,8 +39,7 @@ pub struct Odd<'a> {
     pub size: f64,
     /// 1 or more: odd.
     pub score: f64,
-    /// In which way it is new, if it is odd within its band.
-    pub kind: Option<Kind>,
+    pub oddness: Oddness,
 }
 
 /// The same for every occurrence of an alert.

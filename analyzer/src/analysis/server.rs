@@ -188,7 +188,7 @@ impl Server {
                 let method = self.bars.method(index, window.start, opinion.oddness().name());
                 at.out.push(anomaly(frame, &watched.series, value, &opinion, method));
             }
-            if opinion.judgement.size > 1.0 || opinion.is_odd() {
+            if opinion.size() > 1.0 || opinion.is_odd() {
                 odd.push(Moved { slot, value, opinion, before: watched.record });
             }
             watched.record.learn(window.start, value);

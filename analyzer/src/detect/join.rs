@@ -1,9 +1,10 @@
 //! One score for a series, and one for a server: 1 or more is an alert.
 //!
 //! ```text
-//! series: value ─┬─ loud: how large is the error ───────────────────────┬─ the larger ─ one voice an episode
+//! series: value ─┬─ loud: how large is the error ───────────────────────┬─ the largest ─ one voice an episode
+//!                ├─ stuck: for how long has it been the same ───────────┤
 //!                └─ points of 5 min ─ novelty: how rare is this ─ / bar ┘
-//! server: the loudness of each ─ together: how many at once, how far ────── one voice an episode
+//! server: loud or stuck, each ─ together: how many at once, how far ──────── one voice an episode
 //! ```
 //! `tidewatch detect` and the pipeline hear with this very code: [`Joined`] a series, [`Gathered`] a window of a server.
 //! Invariant: what is said is a function of the values given so far, to the bit; it is said before it is learned from.
@@ -12,8 +13,12 @@ use super::{
     Band, Judgement, Loud, Rarity, Surprise, Together, Verdict,
     episode::{Episode, Said},
     grid::Grid,
+    loud::LOUD_AT_ONE,
     novelty::{Kind, LARGEST, Sleeper},
+    stuck::Stuck,
+    together::LOUDER,
 };
+use crate::snapshot::Keep;
 
 /// Decades of rarity that are an alert, of a series that gave none of late.
 const NOVELTY_AT_ONE: f64 = 6.5;
@@ -34,6 +39,8 @@ pub struct Opinion {
     pub raw: f64,
     /// What novelty has in that.
     pub novelty: f64,
+    /// How long it has been the same; 1 or more is odd, and it grows for as long as that lasts.
+    pub stuck: f64,
     pub judgement: Judgement,
     /// Of the five minutes that this value completes.
     pub rarity: Option<Rarity>,
@@ -44,6 +51,8 @@ pub struct Opinion {
 pub enum Oddness {
     /// The forecast error is large.
     Loud,
+    /// It says the same for far longer than it ever did.
+    Stuck,
     /// It is rare, in this way most.
     New(Kind),
 }
@@ -53,6 +62,7 @@ impl Oddness {
     pub fn name(self) -> &'static str {
         match self {
             Self::Loud => "loud",
+            Self::Stuck => "stuck",
             Self::New(Kind::Far) => "novelty.far",
             Self::New(Kind::OffHour) => "novelty.hour_of_day",
             Self::New(Kind::OffWeek) => "novelty.hour_of_week",
@@ -67,8 +77,9 @@ impl Opinion {
     #[must_use]
     pub fn against(self, times: f64) -> Self {
         let judgement = self.judgement.against(times);
-        let (score, raw, novelty) = (self.score / times, self.raw / times, self.novelty / times);
-        Self { score, raw, novelty, judgement, ..self }
+        let (score, raw) = (self.score / times, self.raw / times);
+        let (novelty, stuck) = (self.novelty / times, self.stuck / times);
+        Self { score, raw, novelty, stuck, judgement, ..self }
     }
 
     /// Whether the value is odd, whatever was said before.
@@ -76,12 +87,19 @@ impl Opinion {
         self.raw >= 1.0
     }
 
+    /// How far it sticks out, in usual large errors; what is stuck is as odd as an error with the same score.
+    pub fn size(&self) -> f64 {
+        self.judgement.size.max(LOUD_AT_ONE * self.stuck)
+    }
+
     /// In which way it is odd most, if it is: what is outside of its band is loud, whatever else it is.
     pub fn oddness(&self) -> Oddness {
         let kind = self.rarity.filter(|_| self.novelty >= 1.0).and_then(|rarity| rarity.most());
         match kind {
-            Some(kind) if self.judgement.score < 1.0 => Oddness::New(kind),
-            _ => Oddness::Loud,
+            _ if self.judgement.score >= 1.0 => Oddness::Loud,
+            _ if self.stuck >= 1.0 => Oddness::Stuck,
+            Some(kind) => Oddness::New(kind),
+            None => Oddness::Loud,
         }
     }
 }
@@ -92,6 +110,7 @@ pub struct Joined {
     loud: Loud,
     grid: Grid,
     novelty: Sleeper,
+    stuck: Stuck,
     episode: Episode,
     /// How far the bar of novelty is raised, in log units.
     raised: f64,
@@ -113,7 +132,9 @@ impl Joined {
         let point = self.grid.step(seconds, passed, value);
         let rarity = point.and_then(|(at, mean)| self.novelty.step(at, mean));
         let novelty = rarity.map_or(0.0, |rarity| rarity.sum() / (NOVELTY_AT_ONE * self.raised.exp()));
-        let raw = judgement.score.max(novelty);
+        let stuck = self.stuck.step(passed, value);
+        // it gets louder for as long as it lasts, and that is nothing to say again
+        let raw = judgement.score.max(novelty).max(stuck.min(LOUDER));
         self.calm = self.calm.saturating_add(u32::from(rarity.is_some()));
         let goes_on = judgement.score < 1.0 && self.calm <= CALM;
         if raw >= 1.0 {
@@ -123,7 +144,7 @@ impl Joined {
         if begins {
             self.raised += STEP;
         }
-        Some(Opinion { score, raw, novelty, judgement, rarity })
+        Some(Opinion { score, raw, novelty, stuck, judgement, rarity })
     }
 
     /// The range expected at a time, from what is known now; `None` while warming up.
@@ -160,7 +181,7 @@ impl Gathered {
         times: f64,
     ) -> Option<Opinion> {
         let opinion = series.step(seconds, value)?;
-        self.surprise.add_against(place, opinion.judgement.size, times);
+        self.surprise.add_against(place, opinion.size(), times);
         Some(opinion)
     }
 
@@ -202,7 +223,29 @@ impl JoinedServer {
     }
 }
 
-crate::snapshot::keep_fields!(Joined { loud, grid, novelty, episode, raised, calm, before });
+impl Keep for Oddness {
+    fn keep(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Loud => out.push(0),
+            Self::Stuck => out.push(1),
+            Self::New(kind) => {
+                out.push(2);
+                kind.keep(out);
+            }
+        }
+    }
+
+    fn recall(from: &mut &[u8]) -> Option<Self> {
+        Some(match u8::recall(from)? {
+            0 => Self::Loud,
+            1 => Self::Stuck,
+            2 => Self::New(Kind::recall(from)?),
+            _ => return None,
+        })
+    }
+}
+
+crate::snapshot::keep_fields!(Joined { loud, grid, novelty, stuck, episode, raised, calm, before });
 
 #[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ const DEVIATION: f64 = 0.75;
 /// Values over which the mean square forgets.
 const FORGET: f64 = 30_000.0;
 /// Odd from so many usual large errors on ...
-const LOUD_AT_ONE: f64 = 4.5;
+pub(super) const LOUD_AT_ONE: f64 = 4.5;
 /// ... and from so far above the level that bursts of error cross once in `EVERY` values.
 const ABOVE: f64 = 1.75;
 const EVERY: f64 = 1_000.0;

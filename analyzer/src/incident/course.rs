@@ -7,7 +7,7 @@
 use tidewatch_schemas::Series;
 
 use super::{Odd, Record, Window, words};
-use crate::detect::{Band, Oddness, novelty::Kind};
+use crate::detect::{Band, Oddness};
 
 /// Series that are remembered of one incident.
 const MOST: usize = 64;
@@ -36,8 +36,8 @@ pub struct Mover {
     pub band: Band,
     pub size: f64,
     pub score: f64,
-    /// In which way it was new, if it was odd within its band.
-    kind: Option<Kind>,
+    /// In which way it was odd within its band, if it was.
+    oddness: Oddness,
     peak_at: i64,
     /// What was known of it before.
     before: Record,
@@ -50,7 +50,7 @@ impl Mover {
             return None;
         }
         // within its band an error is not what is rare
-        if self.kind.is_some() {
+        if self.oddness != Oddness::Loud {
             return self.before.extreme(self.value, self.peak_at);
         }
         self.before.rarity(self.value, self.peak_at)
@@ -58,7 +58,7 @@ impl Mover {
 
     /// In which way it is odd, where its value and its band do not show it.
     pub fn novelty(&self) -> Option<&'static str> {
-        self.kind.map(|kind| words::oddness(Oddness::New(kind)))
+        (self.oddness != Oddness::Loud).then(|| words::oddness(self.oddness))
     }
 }
 
@@ -113,7 +113,9 @@ impl Course {
                 mover.peak_at = window.start;
             }
             mover.score = mover.score.max(odd.score);
-            mover.kind = mover.kind.or(odd.kind);
+            if mover.oddness == Oddness::Loud {
+                mover.oddness = odd.oddness;
+            }
         } else if self.movers.len() < MOST {
             self.movers.push(Mover {
                 series: odd.series.clone(),
@@ -123,7 +125,7 @@ impl Course {
                 band: odd.band,
                 size: odd.size,
                 score: odd.score,
-                kind: odd.kind,
+                oddness: odd.oddness,
                 peak_at: window.start,
                 before,
             });
@@ -181,7 +183,7 @@ impl Course {
     }
 }
 
-crate::snapshot::keep_fields!(Mover { series, at, seen, value, band, size, score, kind, peak_at, before });
+crate::snapshot::keep_fields!(Mover { series, at, seen, value, band, size, score, oddness, peak_at, before });
 crate::snapshot::keep_fields!(Told { at, movers, score });
 crate::snapshot::keep_fields!(Course { movers, told, loudest });
 
@@ -198,7 +200,7 @@ mod tests {
     fn note(course: &mut Course, number: i64, name: &str, size: f64) {
         let series = Series::gauge(name, "");
         let band = Band { expected: 1.0, low: 0.0, high: 2.0 };
-        let odd = Odd { series: &series, value: size, band, size, score: size / 4.5, kind: None };
+        let odd = Odd { series: &series, value: size, band, size, score: size / 4.5, oddness: Oddness::Loud };
         course.note(window(number), &odd, Record::default());
     }
 

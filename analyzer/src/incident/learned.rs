@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        detect::Band,
+        detect::{Band, Oddness, novelty::Kind},
         incident::{Odd, Record},
     };
 
@@ -177,7 +177,7 @@ mod tests {
 
     fn note(course: &mut Course, seconds: i64, series: &Series, value: f64, before: Record) {
         let band = Band { expected: 17.0, low: 4.0, high: 31.0 };
-        let odd = Odd { series, value, band, size: value, score: value / 4.5, kind: None };
+        let odd = Odd { series, value, band, size: value, score: value / 4.5, oddness: Oddness::Loud };
         course.note(at(seconds), &odd, before);
     }
 
@@ -226,14 +226,8 @@ mod tests {
     fn what_is_new_within_its_band_says_in_which_way() {
         let mut course = Course::default();
         let (cpu, band) = (cpu(), Band { expected: 17.0, low: 4.0, high: 31.0 });
-        let odd = Odd {
-            series: &cpu,
-            value: 17.0,
-            band,
-            size: 0.1,
-            score: 1.2,
-            kind: Some(crate::detect::novelty::Kind::Flat),
-        };
+        let odd =
+            Odd { series: &cpu, value: 17.0, band, size: 0.1, score: 1.2, oddness: Oddness::New(Kind::Flat) };
         course.note(at(0), &odd, known());
         course.begin(at(0), 1.31);
         let alert = learned("web-1", &course, breadth(1), START, at(0));

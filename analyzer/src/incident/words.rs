@@ -18,6 +18,7 @@ const MINUS: char = '\u{2212}';
 pub fn oddness(oddness: Oddness) -> &'static str {
     match oddness {
         Oddness::Loud => "it is farther from its forecast than its errors usually are",
+        Oddness::Stuck => "it has said the same for far longer than it ever did",
         Oddness::New(Kind::Far) => "it is farther from its mean than it ever was",
         Oddness::New(Kind::OffHour) => "its last hour is unlike this hour of other days",
         Oddness::New(Kind::OffWeek) => "it is unlike this hour of other weeks",

@@ -100,8 +100,8 @@ pub(super) fn server(table: &Table, with_bands: bool) -> Verdicts {
         causes.clear();
         let (verdict, first) = state.step(seconds, &values, |series, opinion| {
             verdicts.keep_band(series, row, &opinion.judgement);
-            if opinion.judgement.size > NAMED_FROM {
-                causes.push((opinion.judgement.size, Cause { series, value: values[series], opinion }));
+            if opinion.size() > NAMED_FROM {
+                causes.push((opinion.size(), Cause { series, value: values[series], opinion }));
             }
         });
         let said = Row { score: verdict.score, series: first };

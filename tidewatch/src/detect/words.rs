@@ -39,8 +39,9 @@ fn part(table: &Table, cause: &Cause) -> String {
         let _ = write!(text, ", {} to {} was expected", number(low), number(high));
     }
     // what is loud shows by its value and its band
-    if let kind @ Oddness::New(_) = cause.opinion.oddness() {
-        let _ = write!(text, ", and {}", oddness(kind));
+    let way = cause.opinion.oddness();
+    if way != Oddness::Loud {
+        let _ = write!(text, ", and {}", oddness(way));
     }
     text
 }

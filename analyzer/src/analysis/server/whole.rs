@@ -9,7 +9,7 @@ use super::Server;
 use crate::{
     analysis::voice::Voice,
     detect::{
-        Oddness, Opinion, Verdict,
+        Opinion, Verdict,
         together::{FROM, LOUDER, MOST},
     },
     incident::{self, Breadth, Odd, Over, Record, Window, server_fingerprint},
@@ -40,7 +40,7 @@ impl Server {
     ) {
         self.course.pass(window);
         // stable: equal ones stay in the order of the layout
-        odd.sort_by(|a, b| b.opinion.judgement.size.total_cmp(&a.opinion.judgement.size));
+        odd.sort_by(|a, b| b.opinion.size().total_cmp(&a.opinion.size()));
         let outside = odd.iter().filter(|moved| moved.opinion.is_odd());
         let outside: Vec<Moved> = outside.copied().collect();
         for moved in &outside {
@@ -57,7 +57,7 @@ impl Server {
         match self.learned.step(holds, window.start, window.end, pace) {
             Some(Transition::Fire { starts_at }) => {
                 // those that made the verdict have moved, even if none of them is outside of its own band
-                let surprised = odd.iter().filter(|moved| moved.opinion.judgement.size > FROM);
+                let surprised = odd.iter().filter(|moved| moved.opinion.size() > FROM);
                 surprised.take(MOST).for_each(|moved| self.note(window, moved));
                 self.course.begin(window, verdict.raw);
                 let mut alert = incident::learned(server, &self.course, breadth, starts_at, window);
@@ -97,18 +97,14 @@ impl Server {
     }
 
     fn note(&mut self, window: Window, moved: &Moved) {
-        let Opinion { raw, judgement, .. } = moved.opinion;
-        let kind = match moved.opinion.oddness() {
-            Oddness::New(kind) => Some(kind),
-            Oddness::Loud => None,
-        };
+        let opinion = &moved.opinion;
         let odd = Odd {
             series: &self.series[moved.slot as usize].series,
             value: moved.value,
-            band: judgement.band(),
-            size: judgement.size,
-            score: raw,
-            kind,
+            band: opinion.judgement.band(),
+            size: opinion.size(),
+            score: opinion.raw,
+            oddness: opinion.oddness(),
         };
         self.course.note(window, &odd, moved.before);
     }

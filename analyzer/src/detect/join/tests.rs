@@ -86,12 +86,45 @@ fn a_series_takes_less_than_four_kilobytes() {
 fn what_is_odd_within_its_band_says_in_which_way() {
     let judgement = Loud::default().step(0.0, 1.0).unwrap();
     let rarity = Rarity { decades: [0.0, 0.0, 0.0, 7.0, 1.0] };
-    let mut opinion = Opinion { score: 1.2, raw: 1.2, novelty: 1.2, judgement, rarity: Some(rarity) };
+    let mut opinion =
+        Opinion { score: 1.2, raw: 1.2, novelty: 1.2, stuck: 0.3, judgement, rarity: Some(rarity) };
     assert_eq!((opinion.oddness(), opinion.oddness().name()), (Oddness::New(Kind::Flat), "novelty.flat"));
+    opinion.stuck = 1.0;
+    assert_eq!((opinion.oddness(), opinion.oddness().name()), (Oddness::Stuck, "stuck"));
+    assert_eq!(opinion.size(), LOUD_AT_ONE);
     opinion.judgement.score = 1.1;
     assert_eq!(opinion.oddness(), Oddness::Loud, "outside of its band");
-    let usual = Opinion { novelty: 0.4, judgement, ..opinion };
+    let usual = Opinion { novelty: 0.4, stuck: 0.4, judgement, ..opinion };
     assert_eq!(usual.oddness().name(), "loud");
+}
+
+#[test]
+fn a_stuck_sensor_is_said_once_however_long_it_lasts() {
+    let held = |t| usual(if (2_000..3_000).contains(&t) { 2_000 } else { t }, 10.0);
+    let said = run(&mut Joined::default(), (0..3_500).map(|t| (f64::from(t) * 10.0, held(t))));
+    assert_eq!(alerts(&said), [2_029]);
+    let opinion = said[2_999].unwrap();
+    assert_eq!((opinion.oddness(), opinion.raw), (Oddness::Stuck, LOUDER));
+    assert!(opinion.stuck > 30.0 && opinion.size() > 100.0, "{opinion:?}");
+    assert!((opinion.against(2.0).stuck - opinion.stuck / 2.0).abs() < 1e-12);
+}
+
+#[test]
+fn a_server_hears_when_four_of_its_sensors_are_stuck() {
+    let mut server = JoinedServer::new(6, 60.0);
+    let mut said = Vec::new();
+    for t in 0..2_000_u32 {
+        let values = [0_u32, 1, 2, 3, 4, 5].map(|series| {
+            let stuck = series < 4 && (1_500..1_700).contains(&t);
+            usual(if stuck { 1_500 } else { t } + 100 * series, 60.0)
+        });
+        let (verdict, _) = server.step(f64::from(t) * 60.0, &values, |_, _| {});
+        if verdict.score >= 1.0 {
+            said.push(t);
+        }
+    }
+    assert!((1_520..1_530).contains(&said[0]), "{said:?}");
+    assert!(said.len() <= 3, "and again only when it sticks out much farther: {said:?}");
 }
 
 #[test]
