@@ -15,9 +15,8 @@ from pipeline import figure
 RUNS = int(os.environ.get("TIDEWATCH_MOVING_RUNS") or 24)
 FIRST_SEED = int(os.environ.get("TIDEWATCH_MOVING_SEED") or 1)
 PARALLEL = int(os.environ.get("TIDEWATCH_MOVING_PARALLEL") or 6)
-RULES = [
-    "LateInItsCommit", "FloorRestored", "SilentBelowHighWater", "NoCommitInReplay", "LowWaterOfAllWindows", "NoRepeats", "SpeakerNotIdle",
-]
+# Not FloorRestored: a floor that is forgotten shows only where append times go back, and those of one broker do not. The simulation finds it.
+RULES = ["LateInItsCommit", "SilentBelowHighWater", "NoCommitInReplay", "LowWaterOfAllWindows", "NoRepeats", "SpeakerNotIdle"]
 BROKEN = {rule: {"TIDEWATCH_BROKEN_RULE": rule} for rule in RULES} | {
     "transactions": {"TIDEWATCH_STREAM_PROCESSOR_DELIVERY": "at-least-once"},
 }
