@@ -127,7 +127,7 @@ class Run:
     """The topics, the processes and the traffic of one seed."""
 
     # whose runs they are, the topic it reads, and those it writes in transactions
-    STAGE, INPUT, WRITTEN = "stream-processor", "metrics.raw", TIERS
+    STAGE, INPUT, WRITTEN = "stream-processor", "metrics.raw", (*TIERS, LATE, LETTERS)
 
     def __init__(self, cluster, seed, prefix=None, settings=None, partitions=PARTITIONS):
         self.cluster, self.seed, self.partitions = cluster, seed, partitions
@@ -278,6 +278,10 @@ class Run:
             found |= {(topic, number) for number, end in self.ends(topic, partitions).items() if stable[number] < end}
         return found
 
+    def await_decided(self):
+        """Until nothing of them is neither committed nor aborted: what stands behind such a record nobody reads."""
+        wait_until(lambda: not self.open_transactions(range(self.partitions)), PATIENCE, "every transaction is decided", every=0.3)
+
     def committed(self):
         wanted = [TopicPartition(self.raw, number) for number in range(self.partitions)]
         client = self.clients["read_committed"]
@@ -377,6 +381,7 @@ def play(cluster, seed):
         for process in run.processes:
             if process.alive:
                 run.end(process, gently=True)
+        run.await_decided()
         outcome.evidence = run.gather()
         said = reckoning.wrongs(outcome.evidence, RULES)
         outcome.proof = said if settled else []

@@ -74,8 +74,7 @@ class Run(moving.Run):
         for process in self.processes:
             if process.alive:
                 self.end(process, gently=True)
-        numbers = range(self.partitions)
-        wait_until(lambda: not self.open_transactions(numbers), PATIENCE, "every transaction is decided", every=0.3)
+        self.await_decided()
 
     def log(self):
         [records] = self.read([self.INPUT], "read_uncommitted")

@@ -8,6 +8,7 @@ TIDEWATCH_MOVING_SEED: the first seed. TIDEWATCH_MOVING_PARALLEL: how many at a 
 import copy
 import os
 import random
+import signal
 import time
 from collections import Counter
 from dataclasses import replace
@@ -15,11 +16,13 @@ from dataclasses import replace
 import pytest
 
 import avro_contract as contract
+import mishaps
 import moving
 import reckoning
 import topics
 import traffic
 from pipeline import figure
+from stack import wait_until
 
 MOST, LEAST, SECONDS = 60, 20, 480
 ASKED = os.environ.get("TIDEWATCH_MOVING_RUNS")
@@ -166,6 +169,33 @@ def test_the_reckoning_notices(outcomes):
             # where a crash left an uncommitted copy of the record, the difference between the two is what shows
             assert any(line.startswith((words, "made twice")) for line in wrong), f"{what} went unnoticed: {wrong[:5]}"
     figure(f"moving: all of {3 * len(DOCTORED)} doctored outputs noticed")
+
+
+# in about every second of them what was open could still be committed, and was
+@pytest.mark.parametrize("attempt", range(3))
+def test_who_leaves_gives_up_what_it_has_open(cluster, attempt):
+    """Told to stop when it wakes up and nobody takes its commit any more: readers need not wait until the broker ends its transaction."""
+    run, rng = moving.Run(cluster, 0, f"leaving-{attempt}."), random.Random(attempt)
+    try:
+        run.create_topics()
+        run.start("a")
+        run.await_owner("a")
+        feeder = traffic.Feeder(cluster, run.raw, run.topic(moving.LAYOUTS), 0, moving.RULES.lateness / 1_000)
+        process = run.members["a"]
+        while not run.done:
+            mishaps.stop_in_commit(run, "a", rng)
+            if not run.done:
+                process.signal(signal.SIGCONT)
+        run.await_expelled("a")
+        process.signal(signal.SIGTERM)
+        process.signal(signal.SIGCONT)
+        wait_until(lambda: not process.alive, 30, "an end")
+        # the broker would take 15 s, from before it hung for 6 s
+        wait_until(lambda: not run.open_transactions(range(run.partitions)), 3, "every transaction is decided")
+        assert not run.wrong_logs()
+        feeder.stop()
+    finally:
+        run.close()
 
 
 # milliseconds by which a server's clock is wrong: all refused as future, all late, or merged all the same

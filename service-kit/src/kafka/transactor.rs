@@ -1,9 +1,10 @@
 //! Output and offsets in one Kafka transaction: the mechanism the stream processor and the analyzer share.
 //!
 //! A burst: begin, send everything, send the offsets, commit. After any error the transactor is not used again: the next
-//! one fences it, and only then what is committed tells whether the commit took.
+//! one fences it, and only then what is committed tells whether the commit took. One that goes gives up what it has open.
 
 use std::{
+    cell::Cell,
     fmt,
     time::{Duration, Instant},
 };
@@ -20,6 +21,9 @@ use super::{Context, Group, KafkaConfig, Received};
 
 /// How long begin, send-offsets and commit may each take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long giving up may take, without it the broker does it later; and one attempt: in between the client has to be served.
+const GIVING_UP: Duration = Duration::from_secs(2);
+const ATTEMPT: Duration = Duration::from_millis(20);
 /// More than an outage leaves behind between two commits, and few enough to ask for in vain.
 const EVENTS: usize = 32;
 
@@ -88,6 +92,27 @@ impl Original {
 /// The transactional producer of one session.
 pub struct Transactor {
     producer: BaseProducer<Context>,
+    /// Whether something may be open.
+    open: Cell<bool>,
+}
+
+impl Drop for Transactor {
+    /// Readers wait behind an open transaction until the broker is tired of it, and where this is the end of the process
+    /// nobody fences it. The client aborts none whose commit may have taken.
+    fn drop(&mut self) {
+        let deadline = Instant::now() + GIVING_UP;
+        while self.open.get() {
+            self.serve();
+            match self.producer.abort_transaction(ATTEMPT) {
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
+                Err(error) => {
+                    tracing::debug!(%error, "an open transaction is left to the broker");
+                    return;
+                }
+                Ok(()) => return,
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Transactor {
@@ -104,7 +129,7 @@ impl Transactor {
             config.create_with_context(Context).map_err(TransactionError::on("create producer"))?;
         producer.init_transactions(3 * TIMEOUT).map_err(TransactionError::on("fence predecessor"))?;
         serve(&producer);
-        Ok(Self { producer })
+        Ok(Self { producer, open: Cell::new(false) })
     }
 
     /// Lets the client say what it has to say: unasked, it would tell of an outage when it is long over.
@@ -113,7 +138,9 @@ impl Transactor {
     }
 
     pub fn begin(&self) -> Result<(), TransactionError> {
-        self.producer.begin_transaction().map_err(TransactionError::on("begin transaction"))
+        self.producer.begin_transaction().map_err(TransactionError::on("begin transaction"))?;
+        self.open.set(true);
+        Ok(())
     }
 
     /// A full queue is waited for: everything in it belongs to this transaction and is on its way.
@@ -145,6 +172,7 @@ impl Transactor {
             .send_offsets_to_transaction(offsets, member, TIMEOUT)
             .map_err(TransactionError::on("send offsets"))?;
         self.producer.commit_transaction(TIMEOUT).map_err(TransactionError::on("commit transaction"))?;
+        self.open.set(false);
         self.serve();
         Ok(())
     }
