@@ -37,6 +37,8 @@ class History:
         self.load = Load("history", "windows", self.servers, self.series, 0)
         self.sink: Process | None = None
         self.feeder: threading.Thread | None = None
+        # when the windows that come as in life begin
+        self.began = 0.0
 
     def __enter__(self) -> History:
         self.rig.create_ours(self.load)
@@ -46,6 +48,7 @@ class History:
         query = "SELECT coalesce(sum(next_offset), 0)::bigint FROM ingest_offsets WHERE topic LIKE '%metrics.10s'"
         wait_until(lambda: self.rig.sql(query)[0][0] >= self.servers * self.recent, 900, f"{rows} rows in PostgreSQL", 0.5)
         self.label()
+        self.began = time.monotonic()
         self.feeder = threading.Thread(target=self.feed, daemon=True)
         self.feeder.start()
         return self

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import redis
 
 import services
-from history import History
+from history import WINDOW, History
 from measure import Process
 from report import Gate, Report, first_line
 from rig import PROGRAMS, REPO, Rig, free_ports, wait_until
@@ -77,6 +77,17 @@ class Bench:
         self.told("cold_day", self.ask(self.url, COLD_DAY, *steady), "postgres")
         self.told("fleet", self.ask(self.url, FLEET_NEW, "--count", str(REPEATS)), "postgres")
         self.told("fleet_again", self.ask(self.url, FLEET, *steady), "postgres redis")
+        self.weigh()
+
+    def weigh(self) -> None:
+        """What Redis holds of each series once it holds all that it keeps, answers to queries among it."""
+        # a quarter of an hour, part of which was there when it began
+        full = self.history.began + 15 * 60 - self.history.recent * WINDOW
+        time.sleep(0 if QUICK else max(0.0, full - time.monotonic()))
+        with redis.Redis.from_url(self.rig.stack.redis_url) as client:
+            used, keys = client.info("memory")["used_memory"], client.dbsize()
+        series = self.history.servers * self.history.series
+        self.report.add("query.redis_memory", used / series, {"MiB": round(used / 2**20, 1), "keys": keys}, unit="B/series")
 
     def server(self) -> str:
         return json.loads(self.get("/api/v1/servers?limit=1"))[0]["name"]

@@ -182,7 +182,8 @@ impl App {
         let (overview, mut there) = self.overview(mode).await?;
         let grid = Grid::for_width(range, SPARK);
         let (points, past) = if mode == Mode::Fresh {
-            let read = async { Ok(self.store.history.fleet(grid.t0, range.to, grid.step).await?) };
+            let read =
+                async { Ok(self.store.history.fleet(&views::SUMMARY, grid.t0, range.to, grid.step).await?) };
             let (points, points_there) = self.gauges.of(key).get(GAUGES, busy, read).await?;
             there &= points_there;
             let past = self.past.get(PAST, busy, self.read_past(overview.as_of)).await?.0;

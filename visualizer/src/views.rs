@@ -21,6 +21,8 @@ pub(crate) const CPU: &str = "tidewatch_host_cpu_busy_percent";
 pub(crate) const MEMORY: &str = "tidewatch_host_memory_used_percent";
 pub(crate) const NETWORK: &str = "tidewatch_host_network_bytes_per_second";
 pub(crate) const DISK: &str = "tidewatch_host_filesystem_used_percent";
+/// What the fleet page shows of each server.
+pub(crate) const SUMMARY: [&str; 4] = [CPU, MEMORY, NETWORK, DISK];
 
 /// The fullest file system of a server.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]

@@ -9,6 +9,8 @@ const USUAL: f64 = 30.0;
 const LONGEST: f64 = 3.0;
 /// Seconds in which the longest run fades to a third.
 const FORGET: f64 = 28.0 * 86_400.0;
+/// Seconds after which what is odd is how it is now: a sensor that nobody misses, a service that is gone.
+const ACCEPTED: f64 = 86_400.0;
 /// Runs before anything is said.
 const WARMUP: u32 = 150;
 /// Runs that the usual one is the mean of.
@@ -19,8 +21,9 @@ const EQUAL: f64 = 1e-12;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stuck {
     value: f64,
-    /// Values in the run that goes on.
+    /// Values in the run that goes on, and for how many seconds it has been odd.
     run: u32,
+    odd: f64,
     /// Runs that ended.
     runs: u32,
     /// Their mean length, and the longest of late.
@@ -38,11 +41,16 @@ impl Stuck {
             self.learn();
             self.value = value;
             self.run = 1;
+            self.odd = 0.0;
         }
-        if self.value == 0.0 || self.runs < WARMUP {
+        if self.value == 0.0 || self.runs < WARMUP || self.odd > ACCEPTED {
             return 0.0;
         }
-        f64::from(self.run) / (USUAL * self.usual).max(LONGEST * self.longest)
+        let said = f64::from(self.run) / (USUAL * self.usual).max(LONGEST * self.longest);
+        if said >= 1.0 {
+            self.odd += passed;
+        }
+        said
     }
 
     /// The run is over.
@@ -57,7 +65,7 @@ impl Stuck {
     }
 }
 
-crate::snapshot::keep_fields!(Stuck { value, run, runs, usual, longest });
+crate::snapshot::keep_fields!(Stuck { value, run, odd, runs, usual, longest });
 
 #[cfg(test)]
 mod tests {
@@ -120,6 +128,16 @@ mod tests {
         run(&mut stuck, lively(8_640 * 28));
         let after = odd_after(&stuck, 3.0, 8_640).unwrap();
         assert!((3_000..3_300).contains(&after), "three nights to a third: {after}");
+    }
+
+    #[test]
+    fn after_a_day_it_is_how_it_is() {
+        let mut stuck = Stuck::default();
+        run(&mut stuck, lively(1_000));
+        let said = run(&mut stuck, std::iter::repeat_n(41.5, 20_000));
+        let odd = said.iter().filter(|&&said| said >= 1.0).count();
+        assert!((8_640..8_643).contains(&odd), "{odd} windows");
+        assert_eq!(said[19_999], 0.0);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tidewatch_schemas::Labels;
 use super::{History, at, hour_of};
 use crate::{Error, MAX_WINDOWS, Tier};
 
-/// One summary gauge (`tidewatch_host_*`) of one server in one step.
+/// One gauge of one server in one step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FleetPoint {
     pub server_id: i32,
@@ -23,9 +23,15 @@ pub struct FleetPoint {
 }
 
 impl History {
-    /// The summary gauges of all servers in `[from_ms, to_ms)`, in steps counted from 1970: by server, metric, labels'
-    /// series and time. Steps under a minute are read from the 10 s windows.
-    pub async fn fleet(&self, from_ms: i64, to_ms: i64, step_ms: i64) -> Result<Vec<FleetPoint>, Error> {
+    /// These gauges of all servers in `[from_ms, to_ms)`, in steps counted from 1970: by server, metric, labels' series and
+    /// time. Steps under a minute are read from the 10 s windows.
+    pub async fn fleet(
+        &self,
+        metrics: &[&str],
+        from_ms: i64,
+        to_ms: i64,
+        step_ms: i64,
+    ) -> Result<Vec<FleetPoint>, Error> {
         let tier = if step_ms < Tier::Minute.window_ms() { Tier::TenSeconds } else { Tier::Minute };
         let step = (step_ms / tier.window_ms()).max(1) * tier.window_ms();
         self.guard(async {
@@ -35,7 +41,7 @@ impl History {
                  FROM series e CROSS JOIN LATERAL (
                      SELECT ts, count, sum, max, last FROM {}
                      WHERE series_id = e.id AND ts >= $1 AND ts < $2 AND hour >= $4 AND hour < $2 OFFSET 0) s
-                 WHERE e.metric_name LIKE 'tidewatch\\_host\\_%' AND e.metric_name <> 'tidewatch_host_info'
+                 WHERE e.metric_name = ANY($5)
                  GROUP BY e.id, bin ORDER BY e.server_id, e.metric_name, e.id, bin LIMIT $3",
                 tier.view()
             );
@@ -44,6 +50,7 @@ impl History {
                 .bind(at(to_ms))
                 .bind(MAX_WINDOWS as i64 + 1)
                 .bind(hour_of(from_ms))
+                .bind(metrics)
                 .fetch_all(self.pool())
                 .await?;
             if rows.len() > MAX_WINDOWS {

@@ -409,7 +409,12 @@ async fn the_fleet_is_summed_up_by_step() {
     rows.sort_by_key(|row| (row.series_id, row.ts_ms));
     samples::copy_in(&mut conn, Tier::Minute, &rows).await.expect("copy");
     catalog::touch(&mut conn, &[(id, T0 + 1_200_000)]).await.expect("touch");
-    let points = db.store.history.fleet(T0, T0 + 1_200_000, 600_000).await.expect("fleet");
+    let points = db
+        .store
+        .history
+        .fleet(&["tidewatch_host_cpu_busy_percent"], T0, T0 + 1_200_000, 600_000)
+        .await
+        .expect("fleet");
     let found: Vec<_> = points.iter().map(|p| (p.server_id, p.ts_ms, p.count, p.sum, p.last)).collect();
     assert_eq!(found, [(id, T0, 20, 90.0, 10.0), (id, T0 + 600_000, 20, 290.0, 20.0)]);
     let there = db.store.history.presence(T0 - 600_000, T0 + 1_800_000, 600_000).await.expect("presence");
