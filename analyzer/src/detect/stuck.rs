@@ -161,7 +161,7 @@ mod tests {
         let mut stuck = Stuck::default();
         run(&mut stuck, lively(1_000));
         let mean = |count: u32| (0..count).map(|_| 0.1).sum::<f64>() / f64::from(count);
-        let said = run(&mut stuck, (0..40).map(|i| mean(7 + i % 4)));
+        let said = run(&mut stuck, (0..40).map(|i| mean(3 + i % 4)));
         assert!(said[39] > 1.0, "{said:?}");
     }
 }
