@@ -130,12 +130,12 @@ async fn unpack(
     keys: &[(i32, i64)],
 ) -> Result<u64, Error> {
     // all parts of the statement see the same state: the rows that go are still there for those that come. By their places,
-    // which are locked: by their keys the planner would look for them in the whole partition
+    // which are locked: by their keys, or in a join, the planner would look for them in the whole partition
     let statement = format!(
         "WITH held AS MATERIALIZED (
              SELECT r.* FROM UNNEST($1::integer[], $2::timestamptz[]) AS k(id, at) CROSS JOIN LATERAL (
                  SELECT ctid AS row, series_id, hour FROM {sibling} WHERE series_id = k.id AND hour = k.at OFFSET 0 FOR UPDATE) r),
-         gone AS (DELETE FROM {sibling} p USING held WHERE p.ctid = held.row)
+         gone AS (DELETE FROM {sibling} WHERE ctid = ANY(ARRAY(SELECT row FROM held)))
          INSERT INTO {} ({COLUMNS})
          SELECT r.* FROM held CROSS JOIN LATERAL (
              SELECT {COLUMNS} FROM unpacked_{} WHERE series_id = held.series_id AND hour = held.hour OFFSET 0) r",
