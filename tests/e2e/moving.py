@@ -279,7 +279,7 @@ class Run:
         return found
 
     def await_decided(self):
-        """Until nothing of them is neither committed nor aborted: what stands behind such a record nobody reads."""
+        """Until all that was written is committed or aborted: what stands behind an open transaction nobody reads."""
         wait_until(lambda: not self.open_transactions(range(self.partitions)), PATIENCE, "every transaction is decided", every=0.3)
 
     def committed(self):

@@ -175,7 +175,7 @@ def test_the_reckoning_notices(outcomes):
 @pytest.mark.parametrize("attempt", range(3))
 def test_who_leaves_gives_up_what_it_has_open(cluster, attempt):
     """Told to stop when it wakes up and nobody takes its commit any more: readers need not wait until the broker ends its transaction."""
-    run, rng = moving.Run(cluster, 0, f"leaving-{attempt}."), random.Random(attempt)
+    run, rng, feeder = moving.Run(cluster, 0, f"leaving-{attempt}."), random.Random(attempt), None
     try:
         run.create_topics()
         run.start("a")
@@ -193,8 +193,9 @@ def test_who_leaves_gives_up_what_it_has_open(cluster, attempt):
         # the broker would take 15 s, from before it hung for 6 s
         wait_until(lambda: not run.open_transactions(range(run.partitions)), 3, "every transaction is decided")
         assert not run.wrong_logs()
-        feeder.stop()
     finally:
+        if feeder:
+            feeder.stop()
         run.close()
 
 
