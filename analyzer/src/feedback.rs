@@ -134,12 +134,12 @@ impl Bars {
     }
 
     /// Where the series are from now on.
-    pub(crate) fn place(&mut self, layout: &[Series]) {
+    pub(crate) fn place<'a>(&mut self, layout: impl Iterator<Item = &'a Series>) {
         self.places.clear();
         if self.all.is_empty() {
             return;
         }
-        for (place, series) in layout.iter().enumerate() {
+        for (place, series) in layout.enumerate() {
             let bar = self.all.iter().position(|bar| is_of(&bar.series, &series.metric, &series.labels));
             self.places.extend(bar.map(|bar| (place, bar)));
         }

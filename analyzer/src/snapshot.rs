@@ -20,7 +20,7 @@ pub(crate) use schedule::Schedule;
 use twox_hash::XxHash3_64;
 
 /// Of everything that is kept, and how. It changes with any kept type.
-pub(crate) const VERSION: u8 = 2;
+pub(crate) const VERSION: u8 = 3;
 /// Below the megabyte that a record may have.
 const PIECE_BYTES: usize = 800_000;
 /// Fast: floats do not get much shorter with more.

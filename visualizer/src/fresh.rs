@@ -11,6 +11,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use memchr::memmem;
 use tidewatch_schemas::time::rfc3339;
 use twox_hash::XxHash3_64;
 
@@ -93,7 +94,7 @@ fn around_as_of(answer: &Answer) -> (&[u8], &[u8]) {
     };
     let body = &answer.body[..];
     let head = &body[..body.len().min(HEAD)];
-    let at = if said.is_empty() { None } else { head.windows(said.len()).position(|window| window == said) };
+    let at = if said.is_empty() { None } else { memmem::find(head, &said) };
     at.map_or((body, &[]), |at| (&body[..at], &body[at + said.len()..]))
 }
 

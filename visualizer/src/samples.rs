@@ -3,10 +3,12 @@
 //!
 //! Keeps: pages neither overlap nor leave out; the same rows from Redis and from PostgreSQL.
 
+mod json;
+
 use std::sync::Arc;
 
-use serde_json::value::{RawValue, to_raw_value};
-use tidewatch_schemas::time::rfc3339;
+use json::Around;
+use tidewatch_schemas::{Labels, time::rfc3339};
 use tidewatch_service_kit::http::Problem;
 use tidewatch_store::{Freshness, MetricsQuery, SeriesMeta, WindowRow, rows::metric_id};
 
@@ -17,7 +19,7 @@ use crate::{
     keep::{Answer, Source},
     params::{HOUR, Params, Range, SECOND, bad},
     query::columns::{COARSE, FINE},
-    views::{LabelsView, MetricView},
+    views::MetricView,
 };
 
 /// One value, of what is held elsewhere.
@@ -28,7 +30,22 @@ struct Sample<'a> {
     metric_name: &'a str,
     value: f64,
     ts_ms: i64,
-    labels: LabelsView<'a>,
+    labels: &'a Labels,
+    /// Its series as JSON, where that is at hand.
+    around: Option<&'a Around>,
+}
+
+impl<'a> Sample<'a> {
+    fn view(&self, timestamp: &'a str) -> MetricView<'a> {
+        MetricView {
+            id: self.id,
+            server_id: self.server_id,
+            metric_name: self.metric_name,
+            value: self.value,
+            timestamp,
+            labels: self.labels,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -80,16 +97,16 @@ impl SamplesQuestion {
         )
     }
 
-    /// For each of the series. Labels are written once for all rows: they are most of an answer.
+    /// For each of the series.
     fn texts(&self, series: &[SeriesMeta]) -> Vec<Text> {
         let text = |meta: &SeriesMeta| {
             if !self.metrics.is_empty() && !self.metrics.contains(&meta.metric_name) {
                 return Text::Unwanted;
             }
-            match self.format {
-                Format::MessagePack | Format::Svg | Format::Png => Text::Plain,
-                Format::Json | Format::Csv => to_raw_value(&meta.labels).map_or(Text::Plain, Text::Json),
+            if self.format != Format::Json {
+                return Text::Plain;
             }
+            Around::new(meta.server_id, &meta.metric_name, &meta.labels).map_or(Text::Plain, Text::Json)
         };
         series.iter().map(text).collect()
     }
@@ -106,30 +123,17 @@ impl SamplesQuestion {
         rows.truncate(self.limit);
         let last = rows.last().filter(|_| is_more);
         let link = last.map(|row| self.link(path, Cursor { ts: row.ts_ms, id: row.id }));
-        // many rows share few times
-        let mut times: Vec<(i64, String)> = Vec::new();
-        for row in &rows {
-            if times.last().is_none_or(|(ts, _)| *ts != row.ts_ms) {
-                times.push((row.ts_ms, rfc3339(row.ts_ms)));
+        let body = match self.format {
+            Format::Json => json::write(&rows).map_err(|error| Failure::Outage(error.to_string()))?.into(),
+            format => {
+                let times: Vec<String> = rows.iter().map(|row| rfc3339(row.ts_ms)).collect();
+                let views: Vec<_> = rows.iter().zip(&times).map(|(row, time)| row.view(time)).collect();
+                format.write(&views[..])?
             }
-        }
-        let mut shown = times.iter().peekable();
-        let views = rows.iter().map(|row| {
-            while shown.next_if(|(ts, _)| *ts != row.ts_ms).is_some() {}
-            let timestamp = shown.peek().map_or("", |(_, text)| text.as_str());
-            MetricView {
-                id: row.id,
-                server_id: row.server_id,
-                metric_name: row.metric_name,
-                value: row.value,
-                timestamp,
-                labels: row.labels,
-            }
-        });
-        let views: Vec<_> = views.collect();
+        };
         // the last step begins before the end and is whole
         let ends = Some(self.range.to + self.step);
-        Ok(Answer { body: self.format.write(&views[..])?, format: self.format, source, link, as_of, ends })
+        Ok(Answer { body, format: self.format, source, link, as_of, ends })
     }
 
     /// The next page's address, with the times as they were resolved for this one.
@@ -186,7 +190,8 @@ impl App {
             metric_name: &row.metric_name,
             value: row.value,
             ts_ms: row.ts_ms,
-            labels: LabelsView::Plain(&row.labels),
+            labels: &row.labels,
+            around: None,
         });
         question.answer(path, rows.collect(), Source::Postgres, now)
     }
@@ -219,8 +224,7 @@ enum Text {
     /// By the question's names.
     Unwanted,
     Plain,
-    /// Its labels.
-    Json(Box<RawValue>),
+    Json(Around),
 }
 
 /// Windows of 10 s by time and series, and all series of their server by id.
@@ -248,10 +252,10 @@ fn page<'a>(
         }
         let place = series.binary_search_by_key(&row.series_id, |s| s.id).ok()?;
         let meta = &series[place];
-        let labels = match &texts[place] {
+        let around = match &texts[place] {
             Text::Unwanted => return None,
-            Text::Plain => LabelsView::Plain(&meta.labels),
-            Text::Json(text) => LabelsView::Json(text),
+            Text::Plain => None,
+            Text::Json(around) => Some(around),
         };
         Some(Sample {
             id,
@@ -259,7 +263,8 @@ fn page<'a>(
             metric_name: &meta.metric_name,
             value: row.value(meta.kind),
             ts_ms: row.ts_ms,
-            labels,
+            labels: &meta.labels,
+            around,
         })
     });
     rows.take(wanted).collect()

@@ -2,10 +2,7 @@
 //!
 //! Keeps: the field names of the HTTP interface; times as RFC 3339 text.
 
-use std::borrow::Cow;
-
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tidewatch_schemas::{Alert, AlertStatus, Labels, Severity, time::rfc3339};
 use tidewatch_store::{Acknowledgement, AnomalyRow, Server, StoredAlert, TrackedAlert};
 use utoipa::ToSchema;
@@ -73,14 +70,6 @@ impl ServerView {
     }
 }
 
-/// Labels of a row: as they are, or as JSON that was written once for all rows of their series.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(untagged)]
-pub(crate) enum LabelsView<'a> {
-    Plain(&'a Labels),
-    Json(&'a RawValue),
-}
-
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Sample)]
 pub(crate) struct MetricView<'a> {
@@ -91,24 +80,20 @@ pub(crate) struct MetricView<'a> {
     #[schema(format = DateTime)]
     pub(crate) timestamp: &'a str,
     #[schema(schema_with = schemas::labels)]
-    pub(crate) labels: LabelsView<'a>,
+    pub(crate) labels: &'a Labels,
 }
 
 impl Table for [MetricView<'_>] {
     fn rows(&self, csv: &mut Csv) -> csv::Result<()> {
         csv.row(["id", "server_id", "metric_name", "value", "timestamp", "labels"].map(Field::Text))?;
         for row in self {
-            let labels = match row.labels {
-                LabelsView::Plain(labels) => labels_text(labels).into(),
-                LabelsView::Json(text) => Cow::Borrowed(text.get()),
-            };
             csv.row([
                 Field::Whole(row.id),
                 Field::Whole(row.server_id.into()),
                 Field::Text(row.metric_name),
                 Field::Number(row.value),
                 Field::Text(row.timestamp),
-                Field::Text(&labels),
+                Field::Text(&labels_text(row.labels)),
             ])?;
         }
         Ok(())

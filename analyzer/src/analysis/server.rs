@@ -51,8 +51,7 @@ pub(super) struct Server {
     series: Vec<Watched>,
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    /// The last layout, and where its series are in `series`.
-    layout: Vec<Series>,
+    /// Where the series of the last layout are in `series`.
     slots: Vec<u32>,
     /// Of the layout: which of its series a rule divides by which, and for those rules the figures of the window.
     ratios: Vec<Ratio>,
@@ -83,7 +82,6 @@ impl Server {
             series: Vec::new(),
             index: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
-            layout: Vec::new(),
             slots: Vec::new(),
             ratios: Vec::new(),
             figures: Vec::new(),
@@ -117,7 +115,7 @@ impl Server {
     /// Each is raised from the window on of which its verdict says so, whenever that is heard.
     pub(super) fn set_bars(&mut self, bars: Bars) {
         self.bars = bars;
-        self.bars.place(&self.layout);
+        self.place_bars();
     }
 
     /// What was really said takes the place of what the silent replay found.
@@ -232,25 +230,34 @@ impl Server {
 
     /// Finds the slot of each series of the frame; a layout that did not change costs one comparison.
     fn place(&mut self, rules: &RuleSet, frame: &AggregateFrame, window: Window) {
-        if self.layout == frame.layout {
+        let is_in_place = self.slots.len() == frame.layout.len()
+            && layout(&self.series, &self.slots)
+                .zip(&frame.layout)
+                .all(|(known, series)| same(known, series));
+        if is_in_place {
             return;
         }
         self.forget(rules, window.start - FORGET_SERIES_MS);
         let slot = |series: &Series| self.slot(rules, &frame.server, series, window.end);
         self.slots = frame.layout.iter().map(slot).collect();
-        self.layout.clone_from(&frame.layout);
-        self.bars.place(&self.layout);
+        // they grew by doubling, and most servers keep what they have
+        self.series.shrink_to_fit();
+        self.place_bars();
         self.look_at_layout(rules);
+    }
+
+    fn place_bars(&mut self) {
+        self.bars.place(layout(&self.series, &self.slots));
     }
 
     /// What rules have to know of the layout, once for all windows that have it.
     fn look_at_layout(&mut self, rules: &RuleSet) {
         for missing in &mut self.missing {
             let Condition::MetricAbsent(select) = &rules.rule(missing.watch.rule).condition else { continue };
-            missing.present =
-                self.layout.iter().any(|series| select.is_match(&series.metric, &series.labels));
+            missing.present = layout(&self.series, &self.slots)
+                .any(|series| select.is_match(&series.metric, &series.labels));
         }
-        self.ratios = ratios_of(rules, &self.series, &self.slots, &self.layout);
+        self.ratios = ratios_of(rules, &self.series, &self.slots);
     }
 
     fn slot(&mut self, rules: &RuleSet, server: &str, series: &Series, seen: i64) -> u32 {
@@ -420,11 +427,11 @@ impl Server {
         let watches = |w: &Watched| w.rules.iter().map(Watch::bytes).sum::<usize>();
         let held = |w: &Watched| size_of::<Watched>() + w.joined.heap_bytes() + watches(w);
         let series: usize = self.series.iter().map(|w| held(w) + text(&w.series) + 5).sum();
-        let layout: usize = self.layout.iter().map(|s| size_of::<Series>() + text(s) + 4).sum();
+        let slots = self.slots.capacity() * size_of::<u32>();
         let figures = self.figures.capacity() * size_of::<Figures>();
         sizes.verdicts += self.last.map_or(0, |last| self.bars.in_force(last.start));
         let said = self.open.bytes() + self.course.bytes() + self.bars.bytes();
-        sizes.bytes += size_of::<Self>() + series + layout + figures + said;
+        sizes.bytes += size_of::<Self>() + series + slots + figures + said;
     }
 }
 
@@ -472,6 +479,11 @@ fn awaits(rules: &RuleSet, name: &str) -> bool {
         .rules
         .iter()
         .any(|rule| matches!(rule.condition, Condition::SeriesAbsent(_)) && rule.wants_server(name))
+}
+
+/// The series of the last layout.
+fn layout<'a>(known: &'a [Watched], slots: &'a [u32]) -> impl Iterator<Item = &'a Series> {
+    slots.iter().map(|&slot| &known[slot as usize].series)
 }
 
 fn same(a: &Series, b: &Series) -> bool {

@@ -337,16 +337,17 @@ pub(super) fn missing_of(
     wanted.map(carry).collect()
 }
 
-/// Which series of a layout are divided by which others.
-pub(super) fn ratios_of(rules: &RuleSet, known: &[Watched], slots: &[u32], layout: &[Series]) -> Vec<Ratio> {
+/// Which series of a layout, those of the slots, are divided by which others.
+pub(super) fn ratios_of(rules: &RuleSet, known: &[Watched], slots: &[u32]) -> Vec<Ratio> {
+    let layout = || (0_u32..).zip(slots).map(|(place, &slot)| (place, &known[slot as usize]));
     let mut places: Option<BTreeMap<(&str, &Labels), u32>> = None;
     let mut ratios = Vec::new();
-    for ((index, &slot), series) in (0_u32..).zip(slots).zip(layout) {
-        for (watch, state) in (0_u32..).zip(&known[slot as usize].rules) {
+    for (index, Watched { series, rules: states, .. }) in layout() {
+        for (watch, state) in (0_u32..).zip(states) {
             let threshold = rules.rule(state.rule).condition.threshold();
             let Some(Threshold { measure: Measure::Ratio(by), .. }) = threshold else { continue };
             let places = places.get_or_insert_with(|| {
-                (0_u32..).zip(layout).map(|(place, s)| ((s.metric.as_str(), &s.labels), place)).collect()
+                layout().map(|(place, w)| ((w.series.metric.as_str(), &w.series.labels), place)).collect()
             });
             if let Some(&by) = places.get(&(by.as_str(), &series.labels)) {
                 ratios.push(Ratio { index, by, watch });

@@ -33,7 +33,7 @@ fn bars(all: impl IntoIterator<Item = Feedback>) -> Bars {
     let mut verdicts = Verdicts::default();
     all.into_iter().for_each(|one| verdicts.add(one));
     let mut bars = verdicts.bars_of("a");
-    bars.place(&[Series::gauge("load", ""), Series::gauge("cpu", "percent")]);
+    bars.place([Series::gauge("load", ""), Series::gauge("cpu", "percent")].iter());
     bars
 }
 

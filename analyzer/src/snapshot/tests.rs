@@ -78,7 +78,7 @@ fn another_format_is_named() {
         entry.payload.as_mut().unwrap()[0] = version;
         assert_eq!(opened(&[entry])["a"], Err(wanted));
     }
-    assert_eq!(Unusable::Newer(9).to_string(), "it is of format 9, newer than 2");
+    assert_eq!(Unusable::Newer(9).to_string(), format!("it is of format 9, newer than {VERSION}"));
 }
 
 #[test]

@@ -32,7 +32,6 @@ impl Server {
             series,
             index: _,
             hasher: _,
-            layout,
             slots,
             ratios: _,
             figures: _,
@@ -51,7 +50,6 @@ impl Server {
         last.keep(&mut out);
         heard_at.keep(&mut out);
         series.keep(&mut out);
-        layout.keep(&mut out);
         slots.keep(&mut out);
         together.keep(&mut out);
         learned.keep(&mut out);
@@ -74,7 +72,6 @@ impl Remembered {
             series: Keep::recall(from)?,
             index: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
-            layout: Keep::recall(from)?,
             slots: Keep::recall(from)?,
             ratios: Vec::new(),
             figures: Vec::new(),
@@ -88,8 +85,7 @@ impl Remembered {
             open: Open::recall(from)?,
             told: Keep::recall(from)?,
         };
-        let is_in_place = server.slots.len() == server.layout.len()
-            && server.slots.iter().all(|slot| (*slot as usize) < server.series.len());
+        let is_in_place = server.slots.iter().all(|slot| (*slot as usize) < server.series.len());
         (from.is_empty() && is_in_place).then_some(Self { server, rules })
     }
 
