@@ -7,6 +7,7 @@
 //! false alarm, and (for silence alone) of the time.
 
 mod foresee;
+mod names;
 mod open;
 mod said;
 mod server;
@@ -15,6 +16,7 @@ mod watch;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use names::Names;
 pub(crate) use open::HELD_MS;
 use open::Open;
 use said::Memory;
@@ -92,6 +94,7 @@ impl Kept {
 pub struct Analysis {
     rules: Arc<RuleSet>,
     servers: BTreeMap<String, Server>,
+    names: Names,
     /// Of servers that have not been seen yet.
     memory: BTreeMap<String, Memory>,
     verdicts: Arc<Verdicts>,
@@ -110,6 +113,7 @@ impl Analysis {
         Self {
             rules,
             servers: BTreeMap::new(),
+            names: Names::default(),
             memory: BTreeMap::new(),
             verdicts: Arc::default(),
             voice: Voice::default(),
@@ -137,7 +141,7 @@ impl Analysis {
     /// Before the replay, after [`Self::recall`]: a server as it was kept.
     pub fn restore(&mut self, name: &str, kept: Kept) {
         let memory = self.memory.remove(name).unwrap_or_default();
-        self.servers.insert(name.to_owned(), kept.0.under(&self.rules, name, memory));
+        self.servers.insert(name.to_owned(), kept.0.under(&self.rules, &mut self.names, name, memory));
     }
 
     /// A server's whole state; what it is remembered for stands in the alert topic.
@@ -202,8 +206,9 @@ impl Analysis {
             return Taken::Ignored;
         }
         let rules = Arc::clone(&self.rules);
-        let mut voice = std::mem::take(&mut self.voice);
-        let taken = self.server(&frame.server).step(&rules, frame, stamp, &mut voice);
+        let (mut names, mut voice) = (std::mem::take(&mut self.names), std::mem::take(&mut self.voice));
+        let taken = self.server(&frame.server).step(&rules, &mut names, frame, stamp, &mut voice);
+        self.names = names;
         if self.live {
             out.append(&mut voice.said);
         }
@@ -250,6 +255,7 @@ impl Analysis {
             server.add_to(&mut sizes);
             sizes.bytes += name.len();
         }
+        sizes.bytes += self.names.bytes();
         sizes
     }
 

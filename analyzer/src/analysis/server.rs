@@ -5,7 +5,10 @@
 mod kept;
 mod whole;
 
-use std::hash::{BuildHasher, Hash};
+use std::{
+    hash::{BuildHasher, Hash},
+    sync::Arc,
+};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 pub(super) use kept::Remembered;
@@ -14,6 +17,7 @@ use whole::Moved;
 
 use super::{
     Open, Output, Sizes, Taken,
+    names::Names,
     said::{Memory, Standing},
     voice::Voice,
     watch::{At, Missing, Ratio, Watch, carried, missing_of, ratios_of, watches_of},
@@ -34,7 +38,7 @@ const MINUTE: i64 = 60_000;
 /// One series: what is known of it, and the conditions on it.
 #[derive(Debug)]
 pub(super) struct Watched {
-    pub(super) series: Series,
+    pub(super) series: Arc<Series>,
     joined: Joined,
     pub(super) record: Record,
     before: Option<crate::detect::LastSample>,
@@ -147,6 +151,7 @@ impl Server {
     pub(super) fn step(
         &mut self,
         rules: &RuleSet,
+        names: &mut Names,
         frame: &AggregateFrame,
         stamp: i64,
         out: &mut Voice,
@@ -158,7 +163,7 @@ impl Server {
         self.last = Some(window);
         self.heard_at = self.heard_at.max(stamp);
         self.heard(rules, frame, window, out);
-        self.place(rules, frame, window);
+        self.place(rules, names, frame, window);
         let seconds = window.start as f64 / 1_000.0;
         let mut gathered = Gathered::default();
         let mut odd = Vec::new();
@@ -229,7 +234,7 @@ impl Server {
     }
 
     /// Finds the slot of each series of the frame; a layout that did not change costs one comparison.
-    fn place(&mut self, rules: &RuleSet, frame: &AggregateFrame, window: Window) {
+    fn place(&mut self, rules: &RuleSet, names: &mut Names, frame: &AggregateFrame, window: Window) {
         let is_in_place = self.slots.len() == frame.layout.len()
             && layout(&self.series, &self.slots)
                 .zip(&frame.layout)
@@ -238,7 +243,7 @@ impl Server {
             return;
         }
         self.forget(rules, window.start - FORGET_SERIES_MS);
-        let slot = |series: &Series| self.slot(rules, &frame.server, series, window.end);
+        let slot = |series: &Series| self.slot(rules, names, &frame.server, series, window.end);
         self.slots = frame.layout.iter().map(slot).collect();
         // they grew by doubling, and most servers keep what they have
         self.series.shrink_to_fit();
@@ -260,7 +265,7 @@ impl Server {
         self.ratios = ratios_of(rules, &self.series, &self.slots);
     }
 
-    fn slot(&mut self, rules: &RuleSet, server: &str, series: &Series, seen: i64) -> u32 {
+    fn slot(&mut self, rules: &RuleSet, names: &mut Names, server: &str, series: &Series, seen: i64) -> u32 {
         let hash = hash_of(&self.hasher, series);
         if let Some(&slot) = self.index.find(hash, |&slot| same(&self.series[slot as usize].series, series)) {
             return slot;
@@ -268,7 +273,7 @@ impl Server {
         let slot = self.series.len() as u32;
         let rules = watches_of(rules, server, series, &self.open, seen);
         let watched = Watched {
-            series: series.clone(),
+            series: names.of(series),
             joined: Joined::default(),
             record: Record::default(),
             before: None,
@@ -359,7 +364,7 @@ impl Server {
             let watched = &self.series[slot as usize];
             let times = self.bars.times(index, window.start);
             let Some(band) = watched.joined.band_against(middle, times) else { continue };
-            expectation.layout.push(watched.series.clone());
+            expectation.layout.push(Series::clone(&watched.series));
             expectation.low.push(band.low);
             expectation.high.push(band.high);
         }
@@ -420,13 +425,9 @@ impl Server {
         sizes.series += self.series.len();
         sizes.open_alerts += self.open.len();
         sizes.newest = sizes.newest.max(self.last.map_or(0, |last| last.end));
-        let text = |s: &Series| {
-            let labels: usize = s.labels.iter().map(|(k, v)| k.len() + v.len() + 48).sum();
-            s.metric.len() + s.unit.len() + labels
-        };
         let watches = |w: &Watched| w.rules.iter().map(Watch::bytes).sum::<usize>();
         let held = |w: &Watched| size_of::<Watched>() + w.joined.heap_bytes() + watches(w);
-        let series: usize = self.series.iter().map(|w| held(w) + text(&w.series) + 5).sum();
+        let series: usize = self.series.iter().map(|w| held(w) + 5).sum();
         let slots = self.slots.capacity() * size_of::<u32>();
         let figures = self.figures.capacity() * size_of::<Figures>();
         sizes.verdicts += self.last.map_or(0, |last| self.bars.in_force(last.start));
@@ -483,7 +484,7 @@ fn awaits(rules: &RuleSet, name: &str) -> bool {
 
 /// The series of the last layout.
 fn layout<'a>(known: &'a [Watched], slots: &'a [u32]) -> impl Iterator<Item = &'a Series> {
-    slots.iter().map(|&slot| &known[slot as usize].series)
+    slots.iter().map(|&slot| known[slot as usize].series.as_ref())
 }
 
 fn same(a: &Series, b: &Series) -> bool {

@@ -33,6 +33,8 @@ const STEP: f64 = 0.15;
 const BURST: i64 = 10;
 /// Values from which the quantile starts.
 const FIRST: usize = 64;
+/// So many of them are at the quantile or above it.
+const TOP: usize = 4;
 
 /// What is said of one value, before it is learned from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -107,8 +109,8 @@ pub struct Loud {
     crossed: i64,
     /// Values seen.
     t: u32,
-    /// The first errors; given back once the quantile has started.
-    first: Option<Box<[f64; FIRST]>>,
+    /// Of the first `FIRST` errors, the largest in falling order: what the quantile starts from is among them.
+    largest: [f64; TOP],
     negative: bool,
 }
 
@@ -125,7 +127,7 @@ impl Default for Loud {
             bar: 0.0,
             crossed: -1_000_000_000,
             t: 0,
-            first: None,
+            largest: [0.0; TOP],
             negative: false,
         }
     }
@@ -235,18 +237,18 @@ impl Loud {
     fn learn_quantile(&mut self, e: f64) {
         let t = self.t as usize;
         if t < FIRST {
-            let first = self.first.get_or_insert_with(|| Box::new([0.0; FIRST]));
-            first[t] = e;
+            if let Some(place) = self.largest.iter().position(|&known| e > known) {
+                self.largest[place..].rotate_right(1);
+                self.largest[place] = e;
+            }
             if t % 8 == 7 {
-                let mut sorted = **first;
-                let sorted = &mut sorted[..=t];
-                sorted.sort_unstable_by(f64::total_cmp);
-                self.q = sorted[((USUAL * (t + 1) as f64) as usize).min(t)];
+                self.q = self.largest[t - ((USUAL * (t + 1) as f64) as usize).min(t)];
             }
             self.unit = self.q.max(1e-300);
             return;
         }
-        self.first = None;
+        // of no more use, and shorter to keep
+        self.largest = [0.0; TOP];
         let g = (2.0 / (f64::from(self.t) + 1.0)).max(2e-4);
         if e > self.q {
             self.q += g * self.unit * 0.2 * USUAL / (1.0 - USUAL);
@@ -283,7 +285,7 @@ crate::snapshot::keep_fields!(Loud {
     bar,
     crossed,
     t,
-    first,
+    largest,
     negative
 });
 crate::snapshot::keep_fields!(Band { expected, low, high });

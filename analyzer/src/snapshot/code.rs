@@ -4,7 +4,10 @@
 //! again gives the same bytes. A field that is not named in [`keep_fields`] does not compile. There is no description of the
 //! form in the bytes: [`super::VERSION`] stands for it, and changes when a kept type does.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use tidewatch_schemas::{Alert, AlertStatus, RelatedSeries, Series, SeriesKind, Severity};
 
@@ -172,6 +175,16 @@ impl<T: Keep> Keep for Box<T> {
 
     fn recall(from: &mut &[u8]) -> Option<Self> {
         T::recall(from).map(Box::new)
+    }
+}
+
+impl<T: Keep> Keep for Arc<T> {
+    fn keep(&self, out: &mut Vec<u8>) {
+        (**self).keep(out);
+    }
+
+    fn recall(from: &mut &[u8]) -> Option<Self> {
+        T::recall(from).map(Self::new)
     }
 }
 

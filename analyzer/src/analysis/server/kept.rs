@@ -7,7 +7,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::{Server, Watched};
 use crate::{
-    analysis::{Open, said::Memory},
+    analysis::{Open, names::Names, said::Memory},
     feedback::Bars,
     rules::{Identity, RuleSet},
     snapshot::{Keep, keep_fields},
@@ -90,8 +90,17 @@ impl Remembered {
     }
 
     /// The server under the rules that hold now; `memory` is what the alert topic has of it.
-    pub(in crate::analysis) fn under(self, rules: &RuleSet, name: &str, memory: Memory) -> Server {
+    pub(in crate::analysis) fn under(
+        self,
+        rules: &RuleSet,
+        names: &mut Names,
+        name: &str,
+        memory: Memory,
+    ) -> Server {
         let Self { mut server, rules: before } = self;
+        for watched in &mut server.series {
+            watched.series = names.of(&watched.series);
+        }
         server.open.remember(memory);
         server.reindex();
         server.set_rules(rules, &rules.kept_of(&before), name);
