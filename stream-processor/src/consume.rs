@@ -267,7 +267,13 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn take(&mut self, input: usize, item: Item<'_>) -> Result<(), SessionError> {
+    /// `end`: of a partition, the end as far as it is known.
+    fn take(
+        &mut self,
+        input: usize,
+        item: Item<'_>,
+        end: impl FnOnce(&str, i32) -> i64,
+    ) -> Result<(), SessionError> {
         let number = item.record().partition as usize;
         let Some(partition) = self.partitions[input].get_mut(number).and_then(Option::as_mut) else {
             return Ok(());
@@ -285,7 +291,8 @@ impl<'a> Session<'a> {
         };
         if let Decoded::Frame(frame) = &decoded
             && let Some(id) = partition.windows.missing_layout(frame)
-            && let Some(layout) = self.announcements.find(id, self.now)?
+            && let Some(layout) =
+                self.announcements.find(id, &record, || end(record.topic, record.partition))?
         {
             partition.windows.announce(id, &layout);
         }

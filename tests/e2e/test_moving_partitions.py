@@ -199,6 +199,47 @@ def test_who_leaves_gives_up_what_it_has_open(cluster, attempt):
         run.close()
 
 
+def test_who_names_a_layout_too_early_spoils_it_for_nobody(cluster):
+    """One names what nobody has announced; a moment later another one announces it, waits for the acknowledgement, and names it."""
+    run = moving.Run(cluster, 0, "early.", partitions=1)
+    careless, careful = (traffic.Sender(name, random.Random(name)) for name in ("careless", "careful"))
+    for sender in (careless, careful):
+        sender.names, sender.skew, sender.sequence = True, 0, 1
+    try:
+        run.create_topics()
+        run.start("a")
+        run.await_owner("a")
+        client = topics.producer(cluster, **cluster.client(), **{"linger.ms": 0})
+
+        def send(sender, count=1):
+            for _ in range(count):
+                topics.send(client, run.raw, sender.name.encode(), sender.collect(int(time.time() * 1_000)), partition=0)
+            topics.flush(client)
+
+        def refused():
+            letters = run.read([moving.LETTERS], "read_committed")[0]
+            return [contract.decode("metric_frame", letter.value)["server"] for letter in letters]
+
+        send(careless)
+        wait_until(lambda: refused() == ["careless"], 30, "the refusal", every=0.05)
+        layout_id, layout = careless.to_announce[0]
+        value = contract.encode("layout", {"layout_id": layout_id, "layout": layout})
+        topics.send(client, run.topic(moving.LAYOUTS), str(layout_id).encode(), value)
+        topics.flush(client)
+        send(careful, 3)
+
+        def counted():
+            windows = map(reckoning.read_window, run.read(["metrics.1s"], "read_committed")[0])
+            # a value that is no number is not counted: the series with the most
+            return sum(max(frame["count"]) for _, frame in windows if frame["server"] == "careful")
+
+        wait_until(lambda: counted() == 3, 30, "the windows of who kept the order", every=0.3)
+        assert refused() == ["careless"]
+        assert not run.wrong_logs()
+    finally:
+        run.close()
+
+
 # milliseconds by which a server's clock is wrong: all refused as future, all late, or merged all the same
 BAD = {"ahead": 3_600_000, "behind": -3_600_000, "a-little-ahead": 20_000, "a-little-behind": -60_000}
 GOOD = [f"good-{i}" for i in range(6)]

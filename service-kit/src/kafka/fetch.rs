@@ -98,6 +98,11 @@ impl Fetcher {
     pub fn lag_of(&self, topic: &str, partition: i32) -> i64 {
         self.shared.lag_of(topic, partition)
     }
+
+    /// The end of what is committed of one partition, as the broker said with what was read last; 0 when nothing is known of it.
+    pub fn end_of(&self, topic: &str, partition: i32) -> i64 {
+        self.shared.end_of(topic, partition)
+    }
 }
 
 impl Drop for Fetcher {

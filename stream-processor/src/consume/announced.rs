@@ -1,8 +1,9 @@
 //! What the ids of layouts stand for, as their producers announced it in a compacted topic.
 //!
 //! In: an id that a frame names. Out: the layout, read from the topic if need be, up to the topic's end at that moment: a
-//! producer that keeps the order (announced and acknowledged, then named) is always understood. Invariant: an id is the
-//! digest of its layout, so it means the same to everybody and at every time; what claims otherwise is refused.
+//! producer that keeps the order (announced and acknowledged, then named) is always understood, whoever named the id too early
+//! before it. Invariant: an id is the digest of its layout, so it means the same to everybody and at every time; what claims
+//! otherwise is refused.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,14 +17,12 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 use tidewatch_schemas::{Layout, decode};
-use tidewatch_service_kit::kafka::{self, Context, KafkaConfig, REQUEST_TIMEOUT};
+use tidewatch_service_kit::kafka::{self, Context, KafkaConfig, REQUEST_TIMEOUT, Received};
 
 use crate::{error::SessionError, layout::write_layout, metrics::ProcessorMetrics};
 
 /// Bytes of layouts kept here; the partitions keep those that they use.
 const MAX_BYTES: usize = 64 << 20;
-/// For so long an id that nobody announced is not looked for again.
-const ABSENT: Duration = Duration::from_secs(1);
 const MAX_ABSENT: usize = 10_000;
 const PARTITION: i32 = 0;
 
@@ -36,7 +35,8 @@ pub(super) struct Announcements<'a> {
     /// The next offset of the topic.
     next: i64,
     kept: Kept,
-    absent: HashMap<i64, Instant>,
+    /// By the frames' partition and the id: nobody had announced it when that partition reached so far.
+    absent: HashMap<(i32, i64), i64>,
     /// The topic is not there, and that was said.
     missing: bool,
 }
@@ -59,14 +59,23 @@ impl<'a> Announcements<'a> {
         }
     }
 
-    /// The layout of an id, as a frame would hold it; waits for Kafka where the topic has more than was read.
-    pub(super) fn find(&mut self, id: i64, now: Instant) -> Result<Option<Arc<[u8]>>, SessionError> {
+    /// The layout of an id that a record names, as a frame would hold it; waits for Kafka where the topic has more than was read.
+    /// `reach`: the end of the record's partition as far as it is known. Whatever stands below it was written before the layouts are read, so
+    /// one look is enough for all of it, and what comes behind is looked at anew.
+    pub(super) fn find(
+        &mut self,
+        id: i64,
+        record: &Received<'_>,
+        reach: impl FnOnce() -> i64,
+    ) -> Result<Option<Arc<[u8]>>, SessionError> {
         if let Some(layout) = self.kept.layouts.get(&id) {
             return Ok(Some(Arc::clone(layout)));
         }
-        if self.absent.get(&id).is_some_and(|since| now - *since < ABSENT) {
+        let place = (record.partition, id);
+        if self.absent.get(&place).is_some_and(|reach| record.offset < *reach) {
             return Ok(None);
         }
+        let reach = reach().max(record.offset + 1);
         let read = SessionError::kafka("read layouts");
         let found = match self.read(id) {
             Ok(found) => found,
@@ -85,7 +94,7 @@ impl<'a> Announcements<'a> {
             if self.absent.len() >= MAX_ABSENT {
                 self.absent.clear();
             }
-            self.absent.insert(id, now);
+            self.absent.insert(place, reach);
             self.metrics.record_layout("unknown");
         }
         Ok(found)
@@ -165,7 +174,6 @@ impl<'a> Announcements<'a> {
         match decode::<Layout>(payload) {
             Ok((layout, _)) if layout.is_named_right() => {
                 self.metrics.record_layout("read");
-                self.absent.remove(&layout.layout_id);
                 let mut bytes = Vec::with_capacity(payload.len());
                 write_layout(&mut bytes, &layout.layout);
                 self.kept.insert(layout.layout_id, bytes.into(), wanted);

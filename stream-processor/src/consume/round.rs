@@ -108,7 +108,7 @@ impl Session<'_> {
             };
             records += 1;
             bytes += item.record().payload.map_or(0, <[u8]>::len);
-            self.take(*input, item)?;
+            self.take(*input, item, |topic, partition| fetcher.end_of(topic, partition))?;
         }
         Ok(())
     }
@@ -125,7 +125,8 @@ impl Session<'_> {
             };
             let record = Received::from(&message);
             if let Some(input) = self.inputs.position(record.topic) {
-                self.take(input, Item::Record(record))?;
+                // what librdkafka has read ahead is not known: no further than this record
+                self.take(input, Item::Record(record), |_, _| 0)?;
             }
         }
         Ok(())

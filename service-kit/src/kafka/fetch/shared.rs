@@ -138,7 +138,15 @@ impl Shared {
     }
 
     pub(super) fn lag_of(&self, topic: &str, partition: i32) -> i64 {
-        self.state().parts.get(topic).and_then(|parts| parts.get(&partition)).map_or(0, Part::lag)
+        self.of(topic, partition, Part::lag)
+    }
+
+    pub(super) fn end_of(&self, topic: &str, partition: i32) -> i64 {
+        self.of(topic, partition, |part| part.last_stable_offset.unwrap_or(0))
+    }
+
+    fn of(&self, topic: &str, partition: i32, what: impl FnOnce(&Part) -> i64) -> i64 {
+        self.state().parts.get(topic).and_then(|parts| parts.get(&partition)).map_or(0, what)
     }
 
     // The threads of the brokers
