@@ -33,8 +33,8 @@ const STEP: f64 = 0.15;
 const BURST: i64 = 10;
 /// Values from which the quantile starts.
 const FIRST: usize = 64;
-/// So many of them are at the quantile or above it.
-const TOP: usize = 4;
+/// So many of them are at the quantile or above it, besides the largest.
+const TOP: usize = 3;
 
 /// What is said of one value, before it is learned from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -109,8 +109,9 @@ pub struct Loud {
     crossed: i64,
     /// Values seen.
     t: u32,
-    /// Of the first `FIRST` errors, the largest in falling order: what the quantile starts from is among them.
-    largest: [f64; TOP],
+    /// Of the first `FIRST` errors, those next to the largest, which is `bar` then, in falling order: what the quantile starts from is
+    /// among them.
+    next: [f64; TOP],
     negative: bool,
 }
 
@@ -127,7 +128,7 @@ impl Default for Loud {
             bar: 0.0,
             crossed: -1_000_000_000,
             t: 0,
-            largest: [0.0; TOP],
+            next: [0.0; TOP],
             negative: false,
         }
     }
@@ -237,18 +238,20 @@ impl Loud {
     fn learn_quantile(&mut self, e: f64) {
         let t = self.t as usize;
         if t < FIRST {
-            if let Some(place) = self.largest.iter().position(|&known| e > known) {
-                self.largest[place..].rotate_right(1);
-                self.largest[place] = e;
+            let next = e.min(self.bar);
+            if let Some(place) = self.next.iter().position(|&known| next > known) {
+                self.next[place..].rotate_right(1);
+                self.next[place] = next;
             }
             if t % 8 == 7 {
-                self.q = self.largest[t - ((USUAL * (t + 1) as f64) as usize).min(t)];
+                let above = t - ((USUAL * (t + 1) as f64) as usize).min(t);
+                self.q = if above == 0 { e.max(self.bar) } else { self.next[above - 1] };
             }
             self.unit = self.q.max(1e-300);
             return;
         }
         // of no more use, and shorter to keep
-        self.largest = [0.0; TOP];
+        self.next = [0.0; TOP];
         let g = (2.0 / (f64::from(self.t) + 1.0)).max(2e-4);
         if e > self.q {
             self.q += g * self.unit * 0.2 * USUAL / (1.0 - USUAL);
@@ -285,7 +288,7 @@ crate::snapshot::keep_fields!(Loud {
     bar,
     crossed,
     t,
-    largest,
+    next,
     negative
 });
 crate::snapshot::keep_fields!(Band { expected, low, high });

@@ -100,6 +100,7 @@ proptest! {
         let mut loud = Loud::default();
         for (t, &error) in errors.iter().enumerate() {
             loud.learn_quantile(error);
+            loud.learn_bar(error);
             loud.t += 1;
             if t % 8 == 7 {
                 let mut sorted = errors[..=t].to_vec();
